@@ -1,0 +1,1 @@
+"""Policies: from prompts to actions, in batches."""

@@ -1,0 +1,1 @@
+"""Environments, by family. `sparring envs` lists what is registered."""

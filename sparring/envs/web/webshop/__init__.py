@@ -1,0 +1,1 @@
+"""WebShop, exact and in pure Python."""

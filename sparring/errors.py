@@ -1,0 +1,85 @@
+"""Every error that sparring raises on purpose.
+
+SparringError
+├── UnknownName (also LookupError)         an id, task, split, wrapper or agent that does not exist
+├── InvalidConfig (also ValueError)        a setting outside what is allowed
+├── InvalidData (also ValueError)          a file, row or record that can't be read
+├── MissingExtra (also ImportError)        an optional package that is not installed
+├── EnvFailed (also RuntimeError)          an environment raised, hung or broke its contract
+├── EnvNotSearchable (also RuntimeError)   no exact snapshot, so no search
+├── ReplayDiverged (also RuntimeError)     re-applied actions led elsewhere
+├── PolicyFailed (also RuntimeError)       an inference engine or server failed
+└── ContextFull (also RuntimeError)        a prompt no longer fits the model's context
+
+Messages say what was wrong, what was expected, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class SparringError(Exception):
+    """The root of the tree: `except SparringError` catches all of it."""
+
+
+class UnknownName(SparringError, LookupError):
+    """A name that nothing answers to; the message offers the nearest ones."""
+
+
+class InvalidConfig(SparringError, ValueError):
+    """A setting that is outside what is allowed."""
+
+
+class InvalidData(SparringError, ValueError):
+    """A file, row or record that can't be read as what it should be."""
+
+
+class MissingExtra(SparringError, ImportError):
+    """An optional package is missing; the message names the extra that brings it."""
+
+
+class EnvFailed(SparringError, RuntimeError):
+    """An environment raised, hung, or returned something outside its contract."""
+
+
+class EnvNotSearchable(SparringError, RuntimeError):
+    """The environment can't be saved and restored exactly, so it can't be searched."""
+
+
+class ReplayDiverged(SparringError, RuntimeError):
+    """Re-applied actions led to another observation than the recorded one."""
+
+
+class PolicyFailed(SparringError, RuntimeError):
+    """The engine or server behind a policy failed; unlike a failed environment this stops a rollout."""
+
+
+class ContextFull(SparringError, RuntimeError):
+    """A prompt and its answer no longer fit into the model's context."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> UnknownName:
+    """Build the error for a `kind` called `name` that is not among `known`, naming the nearest ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.4)
+    if near:
+        advice = "Did you mean " + " or ".join(f'"{candidate}"' for candidate in near) + "?"
+    elif names:
+        advice = "Known: " + ", ".join(names[:12]) + (", …" if len(names) > 12 else "") + "."
+    else:
+        advice = f"No {kind} is known here."
+    return UnknownName(" ".join(part for part in (f'no {kind} "{name}".', advice, hint) if part))
+
+
+def need(module: str, extra: str) -> ModuleType:
+    """Import an optional `module`, or raise `MissingExtra` with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f'the package "{module}" is needed here: pip install "sparring[{extra}]" ({error})'
+        ) from error

@@ -1,0 +1,393 @@
+"""The one collector: `episode` says what an episode is, `rollout` and `rollout_async` drive it.
+
+`episode` is a generator that performs no I/O. It yields effects (`Reset`, `Act`, `Step`), is sent their
+results, and returns a `Trajectory`. `rollout` advances many in lock-step, so that every open `Act` goes into
+one batch. `rollout_async` lets each environment run free and hands the policy whatever has gathered, so that
+slow environments hold nobody up.
+
+A failed environment is data: a trajectory with `error`, and a fresh environment in its place. A failed policy
+raises. Equal starts give equal trajectories from both drivers as long as the policy's answer depends on the
+prompt and its seed alone; an engine whose logits shift with the make-up of a batch can still differ in the
+last bits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from sparring.agents.policy import act_async, check_actions
+from sparring.agents.prompts import build, history_length
+from sparring.envs.base import EnvType, Info
+from sparring.envs.pool import EnvPool
+from sparring.errors import EnvFailed
+from sparring.types import Action, ActionSet, Observation, Policy, Prompt, Stop, Trajectory, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How an episode begins.
+
+    Attributes:
+        seed: given to the environment's reset. task: a task id, or None to draw one from `split`.
+        sampling_seed: entropy of the policy's samples; members of a group differ only in it.
+    """
+
+    seed: int
+    task: str | None = None
+    split: str | None = None
+    sampling_seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the episodes of one collection share.
+
+    Attributes:
+        env_id, wrappers: recorded in each trajectory.
+        memory: the memory style of the prompts (`sparring.agents.prompts`). system: a system message.
+        max_turns: the collector's own budget; None leaves the end to the environment.
+    """
+
+    env_id: str
+    wrappers: tuple[str, ...] = ()
+    memory: str = "full_history"
+    system: str | None = None
+    max_turns: int | None = None
+
+    def __post_init__(self) -> None:
+        history_length(self.memory)
+        if self.max_turns is not None and self.max_turns < 1:
+            raise ValueError(f"max_turns must be at least 1, got {self.max_turns}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Effect: reset the environment. Its result is `(text, info)`."""
+
+    seed: int
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Effect: ask the policy. Its result is an `Action`."""
+
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Effect: step the environment. Its result is Gymnasium's five-tuple."""
+
+    action: str
+
+
+Effect = Reset | Act | Step
+Episode = Generator[Effect, Any, Trajectory]
+
+
+def _observation(text: str, info: Info) -> Observation:
+    actions, expert = info.get("actions"), info.get("expert")
+    if not isinstance(text, str):
+        raise EnvFailed(f"an observation must be a string, got {type(text).__name__}")
+    if actions is not None and not isinstance(actions, ActionSet):
+        raise EnvFailed(f'info["actions"] must be an ActionSet, got {type(actions).__name__}')
+    return Observation(text, actions, info.get("image"), expert)
+
+
+def _scalars(info: Info) -> dict[str, Any]:
+    return {key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) and key != "expert"}
+
+
+def episode(start: Start, setting: Setting, *, key: str = "", policy_version: int = 0) -> Episode:
+    """Play one episode: the only place that knows what an episode is.
+
+    Yields effects and is sent their results; an `EnvFailed` thrown in ends the episode with that error.
+    Returns the trajectory, in which every turn that the environment completed is kept.
+    """
+    turns: list[Turn] = []
+    final: Observation | None = None
+    instruction = ""
+    task = start.task or ""
+    stop, error = Stop.MAX_TURNS, None
+    last: dict[str, Any] = {}
+    options = {name: value for name, value in (("task", start.task), ("split", start.split)) if value is not None}
+    try:
+        text, info = yield Reset(start.seed, options)
+        final = _observation(text, info)
+        instruction, task = str(info.get("instruction", "")), str(info.get("task", task))
+        while setting.max_turns is None or len(turns) < setting.max_turns:
+            messages = build(turns, final, memory=setting.memory, instruction=instruction, system=setting.system)
+            action: Action = yield Act(
+                Prompt(
+                    messages,
+                    final,
+                    instruction,
+                    key,
+                    len(turns),
+                    (start.seed, start.sampling_seed, len(turns)),
+                )
+            )
+            if action.stop == "context":
+                stop = Stop.CONTEXT_FULL
+                break
+            text, reward, terminated, truncated, info = yield Step(action.text)
+            following = _observation(text, info)
+            if not math.isfinite(reward):
+                raise EnvFailed(f"a reward must be a finite number, got {reward!r}")
+            last = _scalars(info)
+            turns.append(Turn(final, action, float(reward), bool(terminated), bool(truncated), last))
+            final = following
+            if terminated or truncated:
+                stop = Stop.TERMINATED if terminated else Stop.TRUNCATED
+                break
+    except EnvFailed as failure:
+        stop, error = Stop.ENV_ERROR, str(failure)
+    return Trajectory(
+        env_id=setting.env_id,
+        task_id=task,
+        seed=start.seed,
+        instruction=instruction,
+        turns=tuple(turns),
+        stop=stop,
+        final=final,
+        wrappers=setting.wrappers,
+        memory=setting.memory,
+        sampling_seed=start.sampling_seed,
+        policy_version=policy_version,
+        error=error,
+        info=last,
+    )
+
+
+def _perform(env: EnvType, effect: Reset | Step) -> Any:
+    """Carry out an environment effect; whatever goes wrong in there becomes `EnvFailed`."""
+    try:
+        if isinstance(effect, Reset):
+            text, info = env.reset(seed=effect.seed, options=dict(effect.options))
+            return text, dict(info)
+        text, reward, terminated, truncated, info = env.step(effect.action)
+        return text, float(reward), terminated, truncated, dict(info)
+    except Exception as error:
+        verb = "reset" if isinstance(effect, Reset) else f"step({effect.action!r})"
+        raise EnvFailed(f"{type(error).__name__} in {verb}: {error}") from error
+
+
+class _Run:
+    """One episode in flight in one environment of the pool."""
+
+    def __init__(self, index: int, start: Start, setting: Setting, version: int) -> None:
+        self.index = index
+        self.key = f"{index}:{start.seed}:{start.sampling_seed}"
+        self.generator = episode(start, setting, key=self.key, policy_version=version)
+        self.effect: Effect | None = next(self.generator)
+        self.result: Trajectory | None = None
+
+    def send(self, value: Any) -> None:
+        self._advance(lambda: self.generator.send(value))
+
+    def fail(self, error: EnvFailed) -> None:
+        self._advance(lambda: self.generator.throw(error))
+
+    def _advance(self, resume: Callable[[], Effect]) -> None:
+        try:
+            self.effect = resume()
+        except StopIteration as end:
+            self.effect, self.result = None, end.value
+
+    @property
+    def failed(self) -> bool:
+        return self.result is not None and self.result.stop is Stop.ENV_ERROR
+
+
+def _forget(policy: Policy, run: _Run) -> None:
+    forget = getattr(policy, "forget", None)
+    if forget is not None:
+        forget(run.key)
+
+
+def rollout(
+    policy: Policy,
+    pool: EnvPool,
+    starts: Iterable[Start],
+    setting: Setting,
+    *,
+    on_finish: Callable[[Trajectory], None] | None = None,
+) -> list[Trajectory]:
+    """Collect one trajectory for each start, in lock-step over the pool's environments.
+
+    As soon as an environment's episode ends it begins the next start, so the batch stays full until the
+    starts run out.
+
+    Args:
+        policy: is asked once a round for all environments that wait for an action.
+        pool: environments to play in; failed ones are replaced in place.
+        starts: the episodes to play. setting: what they share.
+        on_finish: called with each trajectory as its episode ends (for progress bars and for saving).
+    Returns:
+        Trajectories in the order of `starts`.
+    Raises:
+        Whatever the policy raises.
+    """
+    waiting = list(enumerate(starts))[::-1]
+    done: dict[int, Trajectory] = {}
+    running: list[_Run | None] = [None] * len(pool)
+    while waiting or any(running):
+        acting: list[_Run] = []
+        for slot in range(len(pool)):
+            run = running[slot]
+            while True:
+                if run is None:
+                    if not waiting:
+                        break
+                    run = _Run(*waiting.pop(), setting, policy.version)
+                if isinstance(run.effect, (Reset, Step)):
+                    _advance_env(run, pool, slot)
+                if run.result is not None:
+                    done[run.index] = run.result
+                    _forget(policy, run)
+                    if on_finish is not None:
+                        on_finish(run.result)
+                    run = None
+                    continue
+                if isinstance(run.effect, Act):
+                    acting.append(run)
+                    break
+            running[slot] = run
+        if acting:
+            prompts = [run.effect.prompt for run in acting if isinstance(run.effect, Act)]
+            for run, action in zip(acting, check_actions(policy, prompts, policy.act(prompts)), strict=True):
+                run.send(action)
+    return [done[index] for index in sorted(done)]
+
+
+def _advance_env(run: _Run, pool: EnvPool, slot: int) -> None:
+    assert isinstance(run.effect, (Reset, Step))
+    try:
+        run.send(_perform(pool.envs[slot], run.effect))
+    except EnvFailed as error:
+        run.fail(error)
+    if run.failed:
+        pool.replace(slot)
+
+
+async def stream(
+    policy: Policy,
+    pool: EnvPool,
+    starts: Iterable[Start],
+    setting: Setting,
+    *,
+    step_timeout_s: float | None = None,
+) -> AsyncIterator[tuple[int, Trajectory]]:
+    """Collect asynchronously and yield `(index of the start, trajectory)` as episodes end.
+
+    Each environment steps in a thread of its own and waits for no other. Requests to the policy that gather
+    while it is busy form its next batch.
+
+    Args:
+        step_timeout_s: an environment that takes longer over one reset or step is abandoned (its thread can't
+            be killed), replaced, and its episode ends with an error. None waits for ever.
+    Raises:
+        Whatever the policy raises.
+    """
+    waiting = list(enumerate(starts))[::-1]
+    requests: asyncio.Queue[tuple[Prompt, asyncio.Future[Action]]] = asyncio.Queue()
+    finished: asyncio.Queue[tuple[int, Trajectory]] = asyncio.Queue()
+    expected = len(waiting)
+
+    async def serve() -> None:
+        while True:
+            batch = [await requests.get()]
+            while not requests.empty():
+                batch.append(requests.get_nowait())
+            try:
+                actions = await act_async(policy, [prompt for prompt, _ in batch])
+            except BaseException as error:
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+                continue
+            for (_, answer), action in zip(batch, actions, strict=True):
+                if not answer.done():
+                    answer.set_result(action)
+
+    async def play(slot: int) -> None:
+        loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1, f"env-{slot}")
+        try:
+            while waiting:
+                run = _Run(*waiting.pop(), setting, policy.version)
+                while run.result is None:
+                    if isinstance(run.effect, Act):
+                        answer: asyncio.Future[Action] = loop.create_future()
+                        requests.put_nowait((run.effect.prompt, answer))
+                        run.send(await answer)
+                        continue
+                    assert run.effect is not None
+                    try:
+                        work = loop.run_in_executor(thread, _perform, pool.envs[slot], run.effect)
+                        run.send(await asyncio.wait_for(work, step_timeout_s))
+                    except EnvFailed as error:
+                        run.fail(error)
+                        await asyncio.to_thread(pool.replace, slot)
+                    except TimeoutError:
+                        run.fail(EnvFailed(f"no answer within {step_timeout_s} s: the environment was abandoned"))
+                        thread.shutdown(wait=False, cancel_futures=True)
+                        thread = ThreadPoolExecutor(1, f"env-{slot}")
+                        await asyncio.to_thread(pool.replace, slot, close=False)
+                _forget(policy, run)
+                finished.put_nowait((run.index, run.result))
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    tasks = [asyncio.create_task(play(slot)) for slot in range(min(len(pool), expected))]
+    server = asyncio.create_task(serve())
+    try:
+        for _ in range(expected):
+            getter = asyncio.create_task(finished.get())
+            while not getter.done():
+                await asyncio.wait(
+                    {getter, *(task for task in tasks if not task.done())}, return_when="FIRST_COMPLETED"
+                )
+                for task in tasks:
+                    if task.done() and task.exception() is not None:
+                        getter.cancel()
+                        await task
+            yield getter.result()
+    finally:
+        for task in (*tasks, server):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, server, return_exceptions=True)
+
+
+def rollout_async(
+    policy: Policy,
+    pool: EnvPool,
+    starts: Sequence[Start],
+    setting: Setting,
+    *,
+    step_timeout_s: float | None = None,
+    on_finish: Callable[[Trajectory], None] | None = None,
+) -> list[Trajectory]:
+    """Like `rollout`, with environments that run free (see `stream` for the rest of the arguments).
+
+    Raises:
+        RuntimeError: called from inside a running event loop; use `stream` there.
+    """
+
+    async def collect() -> list[Trajectory]:
+        done: dict[int, Trajectory] = {}
+        async for index, trajectory in stream(policy, pool, starts, setting, step_timeout_s=step_timeout_s):
+            done[index] = trajectory
+            if on_finish is not None:
+                on_finish(trajectory)
+        return [done[index] for index in sorted(done)]
+
+    return asyncio.run(collect())

@@ -1,0 +1,1 @@
+"""Trainers: one readable file an algorithm."""
