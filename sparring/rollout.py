@@ -98,7 +98,7 @@ def _observation(text: str, info: Info) -> Observation:
         raise EnvFailed(f"an observation must be a string, got {type(text).__name__}")
     if actions is not None and not isinstance(actions, ActionSet):
         raise EnvFailed(f'info["actions"] must be an ActionSet, got {type(actions).__name__}')
-    return Observation(text, actions, info.get("image"), expert)
+    return Observation(text, actions, expert)
 
 
 def _scalars(info: Info) -> dict[str, Any]:

@@ -58,7 +58,6 @@ class Observation:
 
     text: str
     actions: ActionSet | None = None
-    image: Any = None
     expert: str | None = None
 
 

@@ -1,0 +1,234 @@
+"""The `sparring` command. Each command imports what it needs when it runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from sparring.errors import SparringError, unknown
+
+TRAINERS = {"sft": "imitation of trajectories", "grpo": "group policy gradient (GRPO, RLOO, Dr.GRPO)"}
+
+USAGE = """\
+sparring: a gym in which LLM agents learn by acting over many turns
+
+  sparring envs                                           what is registered
+  sparring play WebShop-v1                                play it yourself
+  sparring check WebShop-v1                               run every conformance check on an environment
+  sparring bench WebShop-v1 --agents random,oracle        score agents, with intervals and a table
+  sparring train sft --run runs/first                     train an agent (trainers: {trainers})
+  sparring webshop generate --products 1000 --seed 0 --out DIR
+  sparring webshop build --items F --attributes F --out DIR
+
+Each command has --help with examples.
+"""
+
+Positional = tyro.conf.Positional
+
+
+def _envs() -> None:
+    """List the registered environments.
+
+    Example:
+        sparring envs
+    """
+    from sparring.registration import describe, env_ids, load_plugins, wrapper_names
+
+    table = Table("id", "splits", "deterministic", "snapshots", "turn limit", title="Environments")
+    for id in env_ids():
+        try:
+            found = describe(id)
+        except Exception as error:  # one that does not import must not hide the others
+            table.add_row(id, f"[red]does not import: {type(error).__name__}: {error}[/red]")
+            continue
+        kind = getattr(found.cls, "snapshot_kind", None)
+        table.add_row(
+            id,
+            ", ".join(getattr(found.cls, "splits", ())) or "–",
+            "yes" if getattr(found.cls, "deterministic", False) else "no",
+            str(kind) if kind else "none",
+            str(found.max_turns or "none"),
+        )
+    console = Console()
+    console.print(table)
+    console.print("Wrappers: " + ", ".join(wrapper_names()))
+    for name, reason in load_plugins().items():
+        console.print(f"[red]plug-in {name} failed to load:[/red] {reason}")
+
+
+def _play(
+    env: Positional[str],
+    /,
+    seed: int = 0,
+    split: str | None = None,
+    task: str | None = None,
+    options: dict[str, str] | None = None,
+) -> None:
+    """Play one episode in the terminal.
+
+    Examples:
+        sparring play WebShop-v1
+        sparring play WebShop-v1 --split test --seed 3
+        sparring play WebShop-v1 --options observation_mode text_rich
+
+    Args:
+        env: A registered id.
+        seed: Seed of the episode.
+        split: Draw the task from this split.
+        task: Play this task.
+        options: Keyword arguments of the environment, as name value pairs.
+    """
+    from sparring.play import play
+    from sparring.settings import EnvConfig
+
+    where = {name: value for name, value in (("split", split), ("task", task)) if value is not None}
+    made = EnvConfig(env, options or {}).make()
+    try:
+        play(made, seed=seed, options=where)
+    finally:
+        made.close()
+
+
+def _check(env: Positional[str], /, options: dict[str, str] | None = None) -> None:
+    """Run every conformance check on an environment; exits 1 if one fails.
+
+    Examples:
+        sparring check WebShop-v1
+        sparring check acme/Maze-v1 --options size 5
+
+    Args:
+        env: A registered id.
+        options: Keyword arguments of the environment, as name value pairs.
+    """
+    from sparring.settings import EnvConfig
+    from sparring.testing import report
+
+    results = report(EnvConfig(env, options or {}).make)
+    table = Table("check", "result", "", title=env)
+    for result in results:
+        colour = {"passed": "green", "failed": "red"}.get(result.outcome, "yellow")
+        table.add_row(result.check, f"[{colour}]{result.outcome}[/{colour}]", result.message)
+    Console().print(table)
+    if any(result.outcome == "failed" for result in results):
+        sys.exit(1)
+
+
+def _train(arguments: Sequence[str]) -> None:
+    names = ", ".join(TRAINERS)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: sparring train TRAINER [options]\n")
+        for name, what in TRAINERS.items():
+            print(f"  {name:<6} {what}")
+        print("\nExamples:\n  sparring train sft --help\n  sparring train grpo --model runs/first --run runs/second")
+        return
+    trainer, *rest = arguments
+    if trainer not in TRAINERS:
+        raise unknown("trainer", trainer, TRAINERS, f"Trainers: {names}.")
+    try:
+        module: Any = importlib.import_module(f"sparring.trainers.{trainer}")
+    except ModuleNotFoundError as error:
+        from sparring.errors import MissingExtra
+
+        raise MissingExtra(f'training needs {error.name}: pip install "sparring[train]"') from error
+    module.main(rest)
+
+
+def _webshop_build(
+    items: Path,
+    attributes: Path,
+    out: Path,
+    human: Path | None = None,
+    nouns: Path | None = None,
+    num_products: int | None = None,
+) -> None:
+    """Compile the original's files into a catalogue folder.
+
+    Example:
+        sparring webshop build --items items_shuffle_1000.json --attributes items_ins_v2_1000.json --out shop1000
+
+    Args:
+        items: The original's items_shuffle*.json.
+        attributes: The original's items_ins_v2*.json.
+        out: The folder to write.
+        human: items_human_ins.json, for human goals.
+        nouns: JSON of the nouns of each title; without it spaCy finds them (extra: spacy).
+        num_products: Take only the first rows of the items.
+    """
+    from sparring.envs.web.webshop.catalogue import build
+
+    build(items=items, attributes=attributes, human=human, nouns=nouns, out=out, num_products=num_products)
+    print(f"Wrote {out}. Use it with: sparring play WebShop-v1 --options catalogue {out}")
+
+
+def _webshop_generate(products: int, out: Path, seed: int = 0) -> None:
+    """Make a catalogue up: our own words, deterministic, of any size.
+
+    Example:
+        sparring webshop generate --products 100000 --seed 1 --out shop100k
+
+    Args:
+        products: How many products.
+        out: The folder to write.
+        seed: Equal seeds give equal catalogues.
+    """
+    from sparring.envs.web.webshop.generate import generate
+
+    generate(products=products, seed=seed, out=out)
+    print(f"Wrote {out}. Use it with: sparring play WebShop-v1 --options catalogue {out}")
+
+
+def _call(function: Callable[..., None], name: str, arguments: Sequence[str]) -> None:
+    tyro.cli(function, args=list(arguments), prog=f"sparring {name}")
+
+
+def _webshop(arguments: Sequence[str]) -> None:
+    commands = {"build": _webshop_build, "generate": _webshop_generate}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: sparring webshop build|generate [options]\n\n  build     compile the original's files")
+        print("  generate  make a catalogue up\n\nEach has --help with an example.")
+        return
+    if arguments[0] not in commands:
+        raise unknown("command", f"webshop {arguments[0]}", commands)
+    _call(commands[arguments[0]], f"webshop {arguments[0]}", arguments[1:])
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out one command line (without the program's name).
+
+    Raises:
+        SparringError: what `main` prints in one line.
+    """
+    simple: dict[str, Callable[..., None]] = {"envs": _envs, "play": _play, "check": _check}
+    nested: dict[str, Callable[[Sequence[str]], None]] = {"train": _train, "webshop": _webshop}
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE.format(trainers=", ".join(TRAINERS)))
+        return
+    command, *rest = arguments
+    if command == "--version":
+        from sparring import __version__
+
+        print(__version__)
+    elif command in simple:
+        _call(simple[command], command, rest)
+    elif command in nested:
+        nested[command](rest)
+    else:
+        raise unknown("command", command, (*simple, *nested), "`sparring --help` lists them.")
+
+
+def main() -> None:
+    """Entry point of the `sparring` command: errors are one line on standard error, exit status 2."""
+    try:
+        run(sys.argv[1:])
+    except SparringError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, markup=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

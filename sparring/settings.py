@@ -1,0 +1,57 @@
+"""Settings that trainers and benchmarks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+
+from sparring.errors import InvalidConfig
+from sparring.registration import full_id, make
+
+
+@dataclass(frozen=True, slots=True)
+class EnvConfig:
+    """Which environment, made how."""
+
+    id: str = "sparring/WebShop-v1"
+    """Registered id, with or without its `sparring/`."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Keyword arguments of the environment, as `name value` pairs; numbers and true/false are recognised."""
+    wrappers: tuple[str, ...] = ()
+    """Names of wrappers, the innermost first."""
+    max_turns: int | None = None
+    """Truncate an episode after this many turns; by default the environment's registered limit."""
+
+    def __post_init__(self) -> None:
+        if self.max_turns is not None and self.max_turns < 1:
+            raise InvalidConfig(f"env.max_turns must be at least 1, got {self.max_turns}")
+
+    @property
+    def full_id(self) -> str:
+        """The id with its namespace."""
+        return full_id(self.id)
+
+    def make(self, extra_wrappers: tuple[str, ...] = ()) -> gymnasium.Env[str, str]:
+        """Make one environment; `extra_wrappers` go innermost."""
+        options = {name: _value(text) for name, text in self.options.items()}
+        return make(self.id, wrappers=(*extra_wrappers, *self.wrappers), max_turns=self.max_turns, **options)
+
+    def maker(self, extra_wrappers: tuple[str, ...] = ()) -> Callable[[], gymnasium.Env[str, str]]:
+        """A function that makes one, for `EnvPool`."""
+        return lambda: self.make(extra_wrappers)
+
+
+def _value(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

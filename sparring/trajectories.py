@@ -1,0 +1,72 @@
+"""Trajectories on disk: one JSON object a line, compressed with Zstandard.
+
+The lines hold exactly the fields of `sparring.types.Trajectory`, so a file can be read by anything that reads
+JSON lines (`zstdcat file | head -1`).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import zstandard
+
+from sparring.errors import InvalidData
+from sparring.runs import write_atomic
+from sparring.types import Trajectory
+
+_converter = cattrs.Converter(omit_if_default=True)
+# info holds plain scalars only, which cattrs would otherwise try to coerce.
+_converter.register_structure_hook(Any, lambda value, _: value)
+
+
+def to_json(trajectory: Trajectory) -> str:
+    """One line of JSON; fields at their defaults are left out."""
+    return json.dumps(_converter.unstructure(trajectory), ensure_ascii=False)
+
+
+def from_json(line: str) -> Trajectory:
+    """The inverse of `to_json`.
+
+    Raises:
+        InvalidData: the line is no trajectory; the message names the field.
+    """
+    try:
+        return _converter.structure(json.loads(line), Trajectory)
+    except json.JSONDecodeError as error:
+        raise InvalidData(f"no JSON: {error}") from error
+    except cattrs.BaseValidationError as error:
+        raise InvalidData("; ".join(cattrs.transform_error(error, path="trajectory"))) from error
+
+
+def write(path: Path, trajectories: Iterable[Trajectory]) -> int:
+    """Write a whole file atomically and return how many trajectories it holds."""
+    lines = [to_json(trajectory) for trajectory in trajectories]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, zstandard.ZstdCompressor().compress("".join(line + "\n" for line in lines).encode()))
+    return len(lines)
+
+
+def read(path: Path) -> Iterator[Trajectory]:
+    """Read the trajectories of a file, or of all the `.jsonl.zst` files of a folder in the order of their names.
+
+    Raises:
+        InvalidData: nothing is there, or a line is no trajectory; the message names file, line and field.
+    """
+    files = sorted(path.glob("*.jsonl.zst")) if path.is_dir() else [path]
+    if not files or not files[0].exists():
+        raise InvalidData(f"no trajectories at {path}: expected a .jsonl.zst file, or a folder of them")
+    for file in files:
+        try:
+            with file.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
+                for number, line in enumerate(io.TextIOWrapper(stream, "utf-8"), 1):
+                    try:
+                        yield from_json(line)
+                    except InvalidData as error:
+                        raise InvalidData(f"{file}, line {number}: {error}") from error
+        except zstandard.ZstdError as error:
+            raise InvalidData(f"{file} is cut short or no Zstandard file: {error}") from error
