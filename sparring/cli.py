@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -185,17 +186,19 @@ def _webshop_generate(products: int, out: Path, seed: int = 0) -> None:
 
 
 def _call(function: Callable[..., None], name: str, arguments: Sequence[str]) -> None:
-    tyro.cli(function, args=list(arguments), prog=f"sparring {name}")
+    # Given explicitly, because tyro's own reading of a docstring drops the examples.
+    description = (inspect.getdoc(function) or "").split("\nArgs:")[0].strip()
+    tyro.cli(function, args=list(arguments), prog=f"sparring {name}", description=description)
 
 
 def _webshop(arguments: Sequence[str]) -> None:
-    commands = {"build": _webshop_build, "generate": _webshop_generate}
+    commands: dict[str, Callable[..., None]] = {"build": _webshop_build, "generate": _webshop_generate}
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: sparring webshop build|generate [options]\n\n  build     compile the original's files")
         print("  generate  make a catalogue up\n\nEach has --help with an example.")
         return
     if arguments[0] not in commands:
-        raise unknown("command", f"webshop {arguments[0]}", commands)
+        raise unknown("webshop command", arguments[0], commands)
     _call(commands[arguments[0]], f"webshop {arguments[0]}", arguments[1:])
 
 
