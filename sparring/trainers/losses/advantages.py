@@ -35,7 +35,7 @@ def group_advantages(returns_S: Tensor, group_S: Tensor, method: Advantage, *, e
     assert returns_S.ndim == 1 and returns_S.shape == group_S.shape
     # In float64, so that rounding in the mean of equal returns is not blown up by a std of nearly 0.
     returns_S = returns_S.to(torch.float64)
-    _, group_S = torch.unique(group_S, return_inverse=True)  # type: ignore[no-untyped-call]
+    _, group_S = torch.unique(group_S, return_inverse=True)
     groups = int(group_S.max()) + 1 if len(group_S) else 0
     size_G = torch.zeros(groups, dtype=torch.float64).index_add_(0, group_S, torch.ones_like(returns_S))
     mean_G = torch.zeros(groups, dtype=torch.float64).index_add_(0, group_S, returns_S) / size_G
