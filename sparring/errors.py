@@ -9,7 +9,8 @@ SparringError
 ├── EnvNotSearchable (also RuntimeError)   no exact snapshot, so no search
 ├── ReplayDiverged (also RuntimeError)     re-applied actions led elsewhere
 ├── PolicyFailed (also RuntimeError)       an inference engine or server failed
-└── ContextFull (also RuntimeError)        a prompt no longer fits the model's context
+├── ContextFull (also RuntimeError)        a prompt no longer fits the model's context
+└── CheckFailed (also AssertionError)      an environment or policy fails a conformance check
 
 Messages say what was wrong, what was expected, and how to mend it.
 """
@@ -56,6 +57,10 @@ class ReplayDiverged(SparringError, RuntimeError):
 
 class PolicyFailed(SparringError, RuntimeError):
     """The engine or server behind a policy failed; unlike a failed environment this stops a rollout."""
+
+
+class CheckFailed(SparringError, AssertionError):
+    """An environment or a policy fails a check of `sparring.testing`."""
 
 
 class ContextFull(SparringError, RuntimeError):
