@@ -57,7 +57,7 @@ def report(make_or_id: str | Callable[[], EnvType], *, seed: int = 0, max_turns:
     else:
         make = make_or_id
     subject = Subject(make, seed, max_turns)
-    return [_outcome(name, check, subject) for name, check in CHECKS]
+    return [run_check(name, check, subject) for name, check in CHECKS]
 
 
 def check_env(make_or_id: str | Callable[[], EnvType], *, seed: int = 0, max_turns: int = 50) -> None:
@@ -72,14 +72,15 @@ def check_env(make_or_id: str | Callable[[], EnvType], *, seed: int = 0, max_tur
         raise CheckFailed(f"{len(failed)} of {len(CHECKS)} checks failed:{lines}")
 
 
-def _outcome(name: str, check: Callable[[Subject], None], subject: Subject) -> Check:
+def run_check(name: str, check: Callable[[Subject], None], subject: Subject) -> Check:
+    """Run one check; whatever the environment raises in it is a finding."""
     try:
         check(subject)
     except Skipped as reason:
         return Check(name, "skipped", str(reason))
     except CheckFailed as failure:
         return Check(name, "failed", str(failure))
-    except Exception as error:  # the environment's own: whatever it raises is a finding
+    except Exception as error:
         return Check(name, "failed", f"{type(error).__name__}: {error}")
     return Check(name, "passed")
 

@@ -102,7 +102,14 @@ def step(env: EnvType, action: str) -> Seen:
 
 def draw(info: Info, rng: np.random.Generator) -> str:
     """A random admissible action; free words where the environment does not list any."""
-    actions = info.get("actions") or _ANYTHING
+    actions = info.get("actions", _ANYTHING)
+    if not isinstance(actions, ActionSet):
+        raise CheckFailed(f'info["actions"] must be a sparring.ActionSet, got {brief(actions)}')
+    if not (actions.choices or actions.forms):
+        raise CheckFailed(
+            "no action is admitted and yet the episode goes on. End it, or leave out "
+            'info["actions"] where anything goes'
+        )
     observation = Observation("", actions)
     return random_action(Prompt((), observation, str(info.get("instruction", ""))), rng)
 
@@ -171,7 +178,7 @@ class Wanderer:
         return [
             Action(
                 draw(
-                    {"actions": prompt.observation.actions, "instruction": prompt.instruction},
+                    {"actions": prompt.observation.actions or _ANYTHING, "instruction": prompt.instruction},
                     np.random.default_rng(prompt.seed),
                 )
             )
