@@ -162,7 +162,7 @@ def _webshop_build(
         nouns: JSON of the nouns of each title; without it spaCy finds them (extra: spacy).
         num_products: Take only the first rows of the items.
     """
-    from sparring.envs.web.webshop.catalogue import build
+    from sparring.envs.web.webshop.build import build
 
     build(items=items, attributes=attributes, human=human, nouns=nouns, out=out, num_products=num_products)
     print(f"Wrote {out}. Use it with: sparring play WebShop-v1 --options catalogue {out}")

@@ -1,0 +1,272 @@
+"""The original's files → a compiled catalogue.
+
+    sparring webshop build --items items_shuffle.json --attributes items_ins_v2.json \\
+        --human items_human_ins.json --nouns nouns.json --out catalogue
+
+Rows are streamed, so memory stays bounded at any number of products. The folder is written under another name
+and renamed when it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+import shutil
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparring.envs.web.webshop import catalogue as catalogues
+from sparring.envs.web.webshop.analysis import analyse
+from sparring.envs.web.webshop.goals import SHUFFLE_SEED, combinations
+from sparring.envs.web.webshop.index_build import IndexBuilder
+from sparring.envs.web.webshop.nouns import NounsOf, noun_source
+from sparring.envs.web.webshop.products import Product, document_text, parse_products, read_rows
+from sparring.errors import InvalidConfig, InvalidData
+
+_BATCH = 512
+
+Nouns = Mapping[str, Any] | Callable[[str], Sequence[str]] | Path | None
+
+
+def build(
+    items: Path,
+    attributes: Path,
+    human: Path | None,
+    nouns: Path | None,
+    out: Path,
+    num_products: int | None = None,
+) -> Path:
+    """Compile the original's files.
+
+    Args:
+        items: `items_shuffle*.json`, a JSON array of rows (or `.jsonl`). attributes: `items_ins_v2*.json`.
+        human: `items_human_ins.json`, None for no human goals.
+        nouns: JSON of {ASIN or title: nouns}, also by data set; None to tag titles with spaCy.
+        out: the folder to write; an older catalogue there is replaced.
+        num_products: use this many raw rows only.
+    Returns:
+        `out`.
+    Raises:
+        InvalidData: a file or row can't be read; the message names the row and field.
+        MissingExtra: nouns were to come from spaCy, which is not installed.
+    """
+    instructions = None if human is None else _read_object(human)
+    return build_from_rows(read_rows(items), _read_object(attributes), instructions, nouns, out, num_products)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InvalidData(f"{path}: not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise InvalidData(f"{path}: expected an object keyed by ASIN, got {type(data).__name__}")
+    return data
+
+
+def build_from_rows(
+    rows: Iterable[object],
+    attributes: Mapping[str, Any],
+    human: Mapping[str, Any] | None,
+    nouns: Nouns,
+    out: Path,
+    num_products: int | None = None,
+) -> Path:
+    """Compile rows that are already in memory or made on the way.
+
+    Args:
+        rows: raw rows in the original's form. attributes: asin → {attributes, instruction?,
+            instruction_attributes?}; anything with `get`, so it can be made on the way too.
+        human: asin → list of human instructions. nouns: see `nouns.noun_source`.
+        out, num_products: as for `build`.
+    """
+    out = Path(out)
+    manifest = out / catalogues.MANIFEST
+    if out.exists() and not manifest.is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise InvalidConfig(f"{out} exists and is no catalogue; name another folder, or remove it yourself")
+    tag = noun_source(nouns)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    try:
+        folder.chmod(0o755)
+        _Writer(folder).write(parse_products(rows, attributes, num_products), human or {}, tag)
+        _publish(folder, out)
+    finally:
+        if folder.exists():
+            shutil.rmtree(folder)
+    return out
+
+
+def _publish(folder: Path, out: Path) -> None:
+    """Rename the finished folder to `out`; an older catalogue, or another process's, is moved away first."""
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
+    try:
+        for number in itertools.count():
+            try:
+                folder.rename(out)
+                return
+            except OSError:
+                if not (out / catalogues.MANIFEST).is_file() or number == 10:
+                    raise
+                out.rename(old / str(number))
+    finally:
+        shutil.rmtree(old)
+
+
+def product_split(asin: str) -> int:
+    """Index into `SPLITS` for a product: 80 % train, 10 % dev, 10 % test, by a stable hash of its ASIN."""
+    share = int.from_bytes(hashlib.blake2b(asin.encode("utf-8", "surrogatepass"), digest_size=4).digest()) % 10
+    return max(0, share - 7)
+
+
+def _batches(products: Iterator[Product]) -> Iterator[list[Product]]:
+    while batch := list(itertools.islice(products, _BATCH)):
+        yield batch
+
+
+class _Writer:
+    """Writes one catalogue folder; what grows with the number of products is held in flat arrays."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index = IndexBuilder(folder)
+        self.asins: list[bytes] = []
+        self.offsets = array("q", [0])
+        self.pricing = array("d")
+        self.splits = array("B")
+        self.labels: dict[str, dict[str, int]] = {"category": {}, "query": {}}
+        self.label_of = {"category": array("i"), "query": array("i")}
+        self.source_rows = array("i")
+        self.source_attributes: list[tuple[int, ...]] = []
+        self.source_sizes = array("q")
+        self.attribute_ids: dict[str, int] = {}
+        self.attribute_counts: Counter[int] = Counter()
+        self.human: list[list[Any]] = []
+
+    def write(self, products: Iterator[Product], human: Mapping[str, Any], tag: NounsOf) -> None:
+        """Write all files, the manifest last."""
+        with (self.folder / "products.bin").open("wb") as file:
+            for batch in _batches(products):
+                for product, nouns in zip(batch, tag(batch), strict=True):
+                    self.offsets.append(self.offsets[-1] + file.write(_with_nouns(product, nouns).to_json()))
+                    self._add(product, human)
+        if not self.asins:
+            raise InvalidData("the catalogue would be empty: no usable product row")
+        self._write_products()
+        self._write_goals()
+        self._write_manifest()
+
+    def _add(self, product: Product, human: Mapping[str, Any]) -> None:
+        row = len(self.asins)
+        self.asins.append(product.asin.encode("utf-8", "surrogatepass"))
+        self.index.add(analyse(document_text(product)))
+        self.pricing.extend((product.pricing[0], product.pricing[1] if len(product.pricing) > 1 else float("nan")))
+        self.splits.append(product_split(product.asin))
+        for kind, label in (("category", product.category), ("query", product.query)):
+            numbers = self.labels[kind]
+            self.label_of[kind].append(numbers.setdefault(label, len(numbers)))
+        if product.instruction is not None:
+            size = combinations(product.options)
+            ids = tuple(
+                self.attribute_ids.setdefault(one, len(self.attribute_ids)) for one in product.instruction_attributes
+            )
+            for one in ids:
+                self.attribute_counts[one] += size
+            self.source_rows.append(row)
+            self.source_sizes.append(size)
+            self.source_attributes.append(ids)
+        for entry in human.get(product.asin, ()):
+            self.human.append([row, *_human_fields(product.asin, entry)])
+
+    def _save(self, name: str, values: Any) -> None:
+        np.save(self.folder / f"{name}.npy", values)
+
+    def _write_products(self) -> None:
+        asins = np.array(self.asins)
+        order = np.argsort(asins, kind="stable").astype(np.int32)
+        numbers = np.empty(len(order), np.int32)
+        numbers[order] = np.arange(len(order), dtype=np.int32)
+        self._save("asins", asins[order])
+        self._save("rows_by_asin", order)
+        self._save("product_offsets", np.frombuffer(self.offsets, np.int64))
+        self._save("pricing", np.frombuffer(self.pricing, np.float64).reshape(-1, 2))
+        self._save("product_splits", np.frombuffer(self.splits, np.uint8))
+        for kind, labels in self.label_of.items():
+            self._save(f"{kind}_labels", np.frombuffer(labels, np.int32))
+        _write_json(self.folder / "labels.json", self.labels)
+        self.index.finish(numbers)
+
+    def _write_goals(self) -> None:
+        """The synthetic goals' sources, their order after the original's shuffle, and weights summed in it."""
+        sizes = np.frombuffer(self.source_sizes, np.int64) if self.source_sizes else np.zeros(0, np.int64)
+        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        weights = np.array(
+            [
+                sum(1.0 / self.attribute_counts[one] for one in ids) / len(ids) if size else 0.0
+                for ids, size in zip(self.source_attributes, sizes.tolist(), strict=True)
+            ],
+            np.float64,
+        )
+        goals = array("q", range(int(starts[-1])))
+        generator = random.Random(SHUFFLE_SEED)
+        generator.shuffle(goals)
+        order = np.frombuffer(goals, np.int64) if goals else np.zeros(0, np.int64)
+        sources = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
+        self._save("source_rows", np.frombuffer(self.source_rows, np.int32) if self.source_rows else sources[:0])
+        self._save("source_starts", starts)
+        self._save("source_weights", weights)
+        self._save("goal_sources", sources)
+        self._save("goal_combinations", (order - starts[sources]).astype(np.int32))
+        self._save("goal_weight_sums", np.concatenate([[0.0], np.cumsum(weights[sources])]))
+        _write_json(self.folder / "generator.json", generator.getstate())
+        _write_json(self.folder / "human.json", self.human)
+
+    def _write_manifest(self) -> None:
+        files = {
+            path.name: {"bytes": path.stat().st_size, "crc32": catalogues.file_checksum(path)}
+            for path in sorted(self.folder.iterdir())
+        }
+        manifest = {
+            "format": catalogues.FORMAT,
+            "version": catalogues.VERSION,
+            "products": len(self.asins),
+            "synthetic_goals": sum(self.source_sizes),
+            "human_goals": sum(bool(entry[2]) for entry in self.human),
+            "index": {
+                "documents": self.index.documents,
+                "filled_documents": self.index.filled_documents,
+                "total_tokens": self.index.total_tokens,
+            },
+            "files": files,
+        }
+        _write_json(self.folder / catalogues.MANIFEST, manifest)
+
+
+def _with_nouns(product: Product, nouns: tuple[str, ...]) -> Product:
+    values = {name: getattr(product, name) for name in Product.__slots__}
+    return Product(**{**values, "nouns": nouns})
+
+
+def _human_fields(asin: str, entry: object) -> tuple[str, list[str], list[str]]:
+    try:
+        fields = (entry["instruction"], entry["instruction_attributes"], entry["instruction_options"])  # type: ignore[index]
+    except (TypeError, KeyError, IndexError) as error:
+        raise InvalidData(
+            f"human instructions of {asin}: {entry!r:.80} lacks a field ({error}); expected instruction, "
+            "instruction_attributes and instruction_options"
+        ) from None
+    if not isinstance(fields[0], str) or not isinstance(fields[1], list) or not isinstance(fields[2], list):
+        raise InvalidData(f"human instructions of {asin}: expected a string and two lists, got {fields!r:.120}")
+    return fields
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")

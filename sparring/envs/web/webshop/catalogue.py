@@ -1,0 +1,225 @@
+"""A compiled catalogue: a folder of binary files, opened lazily, memory-mapped and shared by processes.
+
+The folder holds `manifest.json` (format version, counts, and the size and CRC-32 of every file), `products.bin`
+with its offsets, the search index, and tables for goals, prices and splits. `build.py` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import weakref
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sparring.envs.web.webshop.analysis import analyse
+from sparring.envs.web.webshop.index import Index
+from sparring.envs.web.webshop.products import Product
+from sparring.errors import InvalidData, unknown
+
+FORMAT = "sparring-webshop-catalogue"
+VERSION = 1
+MANIFEST = "manifest.json"
+SPLITS = ("train", "dev", "test")
+
+_INDEX_ARRAYS = (
+    "term_keys", "posting_starts", "term_best", "posting_docs", "posting_pairs", "pair_tf", "pair_code",
+)  # fmt: skip
+_PRODUCTS_KEPT = 4096
+_SEARCHES_KEPT = 4096
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Kept(Generic[Key, Value]):
+    """A bounded cache that forgets what was least recently used."""
+
+    __slots__ = ("_make", "_size", "_values")
+
+    def __init__(self, make: Callable[[Key], Value], size: int) -> None:
+        self._make = make
+        self._size = size
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+
+    def __call__(self, key: Key) -> Value:
+        try:
+            value = self._values[key]
+            self._values.move_to_end(key)
+            return value
+        except KeyError:
+            value = self._values[key] = self._make(key)
+            if len(self._values) > self._size:
+                self._values.popitem(last=False)
+            return value
+
+
+def file_checksum(path: Path) -> int:
+    """CRC-32 of a file's bytes."""
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read and check the manifest of a catalogue folder, and that each of its files has its full size.
+
+    Raises:
+        InvalidData: no catalogue, a half-written one, or one of another format version.
+    """
+    mend = "build it again with `sparring webshop build` or `sparring webshop generate`"
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        what = "is half written (it has no manifest.json)" if path.is_dir() else "does not exist"
+        raise InvalidData(f"the catalogue {path} {what}; {mend}") from None
+    except (json.JSONDecodeError, NotADirectoryError, UnicodeDecodeError) as error:
+        raise InvalidData(f"the catalogue {path} can't be read ({error}); {mend}") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InvalidData(f'{path / MANIFEST} is no manifest of a catalogue (its "format" is not "{FORMAT}"); {mend}')
+    if manifest.get("version") != VERSION:
+        raise InvalidData(
+            f"the catalogue {path} has format version {manifest.get('version')}, this release reads {VERSION}; {mend}"
+        )
+    for name, entry in manifest["files"].items():
+        file = path / name
+        size = file.stat().st_size if file.is_file() else None
+        if size != entry["bytes"]:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise InvalidData(
+                f"the catalogue {path} is half written: {name} {found}, expected {entry['bytes']} bytes; {mend}"
+            )
+    return manifest
+
+
+class Catalogue:
+    """An opened catalogue. Use `open_catalogue`, which shares one per folder within the process.
+
+    Args:
+        path: the folder. verify: also compare the checksum of every file (reads all of them).
+    Raises:
+        InvalidData: see `read_manifest`; with `verify`, a file whose content differs from what was written.
+    """
+
+    def __init__(self, path: Path, verify: bool = False) -> None:
+        self.path = path
+        self.manifest = read_manifest(path)
+        if verify:
+            for name, entry in self.manifest["files"].items():
+                if file_checksum(path / name) != entry["crc32"]:
+                    raise InvalidData(f"the catalogue {path} is damaged: {name} does not have its recorded checksum")
+        self.product = Kept(self._read_product, _PRODUCTS_KEPT)
+        self._search = Kept(self._run_search, _SEARCHES_KEPT)
+        self.shared: dict[Hashable, Any] = {}  # goal books on this catalogue
+
+    def __len__(self) -> int:
+        return int(self.manifest["products"])
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """A stored array, memory-mapped."""
+        path = self.path / f"{name}.npy"
+        if path.stat().st_size < 4096:  # not worth a mapping; empty arrays cannot be mapped at all
+            return np.asarray(np.load(path))
+        return np.asarray(np.load(path, mmap_mode="r"))
+
+    @cached_property
+    def _records(self) -> mmap.mmap:
+        with (self.path / "products.bin").open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    @cached_property
+    def _offsets(self) -> npt.NDArray[np.int64]:
+        return self.array("product_offsets")
+
+    def _read_product(self, row: int) -> Product:
+        return Product.from_json(self._records[int(self._offsets[row]) : int(self._offsets[row + 1])])
+
+    @cached_property
+    def _asins(self) -> npt.NDArray[np.bytes_]:
+        return self.array("asins")
+
+    @cached_property
+    def rows_by_asin(self) -> npt.NDArray[np.int32]:
+        """[products] the row of each product in the order of ASINs, which is the order of document numbers."""
+        return self.array("rows_by_asin")
+
+    def row_of(self, asin: str) -> int | None:
+        """The row of a product, None if there is none."""
+        key = asin.encode("utf-8", "surrogatepass")
+        at = int(np.searchsorted(self._asins, np.bytes_(key)))
+        if at == len(self._asins) or self._asins[at] != key:
+            return None
+        return int(self.rows_by_asin[at])
+
+    def find(self, asin: str) -> Product:
+        """The product with this ASIN.
+
+        Raises:
+            UnknownName: there is none; the message names the nearest.
+        """
+        row = self.row_of(asin)
+        if row is None:
+            at = int(np.searchsorted(self._asins, np.bytes_(asin.encode("utf-8", "surrogatepass"))))
+            near = [one.decode("utf-8", "surrogatepass") for one in self._asins[max(0, at - 3) : at + 3].tolist()]
+            raise unknown("product", asin, near)
+        return self.product(row)
+
+    @cached_property
+    def index(self) -> Index:
+        """The search index."""
+        counts = self.manifest["index"]
+        return Index(
+            {name: self.array(name) for name in _INDEX_ARRAYS},
+            counts["documents"], counts["filled_documents"], counts["total_tokens"],
+        )  # fmt: skip
+
+    def _run_search(self, query: str) -> tuple[int, ...]:
+        rows = self.rows_by_asin
+        return tuple(int(rows[number]) for number, _ in self.index.search(analyse(query)))
+
+    def search(self, query: str) -> tuple[int, ...]:
+        """Rows of the best 50 products for a lower-case query, best first."""
+        return self._search(query)
+
+    @cached_property
+    def _labels(self) -> dict[str, dict[str, int]]:
+        labels: dict[str, dict[str, int]] = json.loads((self.path / "labels.json").read_text(encoding="utf-8"))
+        return labels
+
+    def rows_labelled(self, kind: str, label: str) -> npt.NDArray[np.int64]:
+        """Rows of all products whose `category` or `query` (the `kind`) equals `label`, in file order."""
+        number = self._labels[kind].get(label, -1)
+        return np.flatnonzero(self.array(f"{kind}_labels") == number)
+
+    @cached_property
+    def pricing(self) -> npt.NDArray[np.float64]:
+        """[products, 2] the price, or the two ends of the price range; NaN in the second place without a range."""
+        return self.array("pricing")
+
+    @cached_property
+    def product_splits(self) -> npt.NDArray[np.uint8]:
+        """[products] index into `SPLITS`, from a stable hash of the ASIN."""
+        return self.array("product_splits")
+
+
+_open: weakref.WeakValueDictionary[tuple[Path, int], Catalogue] = weakref.WeakValueDictionary()
+
+
+def open_catalogue(path: Path | str) -> Catalogue:
+    """Open a catalogue folder; an already opened one is shared."""
+    folder = Path(path).expanduser().resolve()
+    stamp = (folder / MANIFEST).stat().st_mtime_ns if (folder / MANIFEST).is_file() else 0
+    catalogue = _open.get((folder, stamp))
+    if catalogue is None:
+        catalogue = Catalogue(folder)
+        _open[folder, stamp] = catalogue
+    return catalogue

@@ -1,0 +1,32 @@
+"""The catalogue that is used when none is named: a made-up one of about 1,000 products, generated on first use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sparring.envs.web.webshop.catalogue import VERSION, read_manifest
+from sparring.errors import InvalidData
+
+DEFAULT_PRODUCTS = 1000
+DEFAULT_SEED = 0
+
+
+def cache_folder() -> Path:
+    """Where generated files are kept: `$SPARRING_CACHE`, else `sparring` in the user's cache folder."""
+    own = os.environ.get("SPARRING_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sparring"
+
+
+def default_catalogue() -> Path:
+    """The folder of the built-in catalogue, generated if it is not there yet (about a second)."""
+    from sparring.envs.web.webshop.generate import GENERATOR_VERSION, generate
+
+    folder = cache_folder() / f"webshop-{DEFAULT_PRODUCTS}-{DEFAULT_SEED}-v{VERSION}.{GENERATOR_VERSION}"
+    try:
+        read_manifest(folder)
+    except InvalidData:
+        generate(products=DEFAULT_PRODUCTS, seed=DEFAULT_SEED, out=folder)
+    return folder
