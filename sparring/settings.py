@@ -44,6 +44,28 @@ class EnvConfig:
         return lambda: self.make(extra_wrappers)
 
 
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """How a language model is made to act: what it is shown, and how its tokens are drawn."""
+
+    memory: str = "full_history"
+    """Memory style of the prompts: full_history, window(k) or last_observation."""
+    system: str | None = None
+    """System message to open with."""
+    constrained: bool = True
+    """Hold decoding to the admissible actions, where the environment lists them."""
+    temperature: float = 1.0
+    """Sampling temperature; log-probabilities are those of the tempered distribution."""
+    max_action_tokens: int = 32
+    """Tokens an action may have, its end-of-turn token included."""
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise InvalidConfig(f"agent.temperature must be above 0, got {self.temperature}")
+        if self.max_action_tokens < 1:
+            raise InvalidConfig(f"agent.max_action_tokens must be at least 1, got {self.max_action_tokens}")
+
+
 def _value(text: Any) -> Any:
     if not isinstance(text, str):
         return text
