@@ -69,7 +69,8 @@ class Action:
     under the temperature-scaled distribution that was sampled from, before nucleus truncation, renormalised
     over the admissible tokens where decoding was constrained (`constrained`). `prompt_tokens` and
     `prompt_checksum` (CRC-32 of the ids) let a trainer verify that it rebuilds the very prompt that the policy
-    saw. Scripted policies leave the token fields empty.
+    saw. Scripted policies leave the token fields empty. `reported_tokens` is how many tokens were sampled
+    according to a server that keeps their ids to itself.
     """
 
     text: str
@@ -79,6 +80,12 @@ class Action:
     prompt_tokens: int = 0
     prompt_checksum: int = 0
     stop: Literal["end", "length", "context"] = "end"
+    reported_tokens: int = 0
+
+    @property
+    def sampled_tokens(self) -> int:
+        """How many tokens were sampled, by their ids or by a server's report."""
+        return len(self.token_ids) or self.reported_tokens
 
 
 @dataclass(frozen=True, slots=True)
