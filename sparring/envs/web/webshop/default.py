@@ -8,7 +8,7 @@ from pathlib import Path
 from sparring.envs.web.webshop.catalogue import VERSION, read_manifest
 from sparring.errors import InvalidData
 
-DEFAULT_PRODUCTS = 1000
+DEFAULT_PRODUCTS = 1_200
 DEFAULT_SEED = 0
 
 
@@ -21,12 +21,25 @@ def cache_folder() -> Path:
 
 
 def default_catalogue() -> Path:
-    """The folder of the built-in catalogue, generated if it is not there yet (about a second)."""
+    """The folder of the built-in catalogue, generated if it is not there yet (under a second).
+
+    Processes that come at the same time may all generate it; the content is the same, and one of them wins.
+    """
     from sparring.envs.web.webshop.generate import GENERATOR_VERSION, generate
 
     folder = cache_folder() / f"webshop-{DEFAULT_PRODUCTS}-{DEFAULT_SEED}-v{VERSION}.{GENERATOR_VERSION}"
+    if not _complete(folder):
+        try:
+            generate(products=DEFAULT_PRODUCTS, seed=DEFAULT_SEED, out=folder)
+        except OSError:
+            if not _complete(folder):
+                raise
+    return folder
+
+
+def _complete(folder: Path) -> bool:
     try:
         read_manifest(folder)
     except InvalidData:
-        generate(products=DEFAULT_PRODUCTS, seed=DEFAULT_SEED, out=folder)
-    return folder
+        return False
+    return True

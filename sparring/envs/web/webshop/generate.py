@@ -29,6 +29,14 @@ GENERATOR_VERSION = 1
 _ASIN_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ASIN_SPACE = 36**8
 _ASIN_FACTOR = 1_740_113_527_277  # odd and no multiple of 3, hence invertible modulo 36^8: no ASIN comes twice
+_COMPANIONS = 0.4  # share of look-alikes that are of another kind and are advertised as going with the anchor
+_LOUD, _LOUD_ANCHORS = 0.85, 0.1  # shares whose sellers repeat what the product is, which lifts it in the ranking
+_STUFFED = 0.05  # share of look-alikes whose sellers add words that every instruction contains
+_WANTED = 0.15  # share of look-alikes that somebody asks for as well
+_FAULTS = (
+    ("price",), ("price",), ("price", "option"), ("price", "option"), ("price", "feature"), ("option",),
+    ("feature",), ("feature", "option"),
+)  # fmt: skip
 _RECENT = 4_096  # more than any batch of the compiler, so that what belongs to a row is still there when it asks
 
 
@@ -60,13 +68,16 @@ class _Family:
 class _Draft:
     """What sets one product of a family apart; `features` begin with the two that its title shows."""
 
+    kind: Kind
     features: tuple[Feature, ...]
     options: dict[str, tuple[str, ...]]
     price: float
     wanted: bool
     loud: bool
+    stuffed: bool
     material: str
     style: str
+    goes_with: tuple[Kind, tuple[Feature, ...]] | None = None
 
 
 def items(products: int, seed: int) -> Iterator[Item]:
@@ -193,11 +204,13 @@ def _drafts(generator: random.Random, family: _Family) -> list[_Draft]:
 def _anchor(generator: random.Random, family: _Family) -> _Draft:
     features = generator.sample(family.features, generator.randint(3, 4))
     return _Draft(
+        family.kind,
         tuple(features),
         _options(generator, family.kind),
         family.price * generator.uniform(0.8, 1.2),
         wanted=True,
-        loud=generator.random() < 0.15,
+        loud=generator.random() < _LOUD_ANCHORS,
+        stuffed=False,
         material=generator.choice(words.MATERIALS[family.kind.category]),
         style=generator.choice(words.STYLES),
     )
@@ -215,11 +228,14 @@ def _options(generator: random.Random, kind: Kind) -> dict[str, tuple[str, ...]]
 
 
 def _look_alikes(generator: random.Random, family: _Family, anchor: _Draft) -> Iterator[_Draft]:
-    """Products that are like the anchor, each wrong in one or two ways: price, feature, option."""
+    """Products that are like the anchor, each wrong in one or more ways: kind, price, feature, option."""
     materials = words.MATERIALS[family.kind.category]
-    for _ in range(generator.randint(1, 4)):
+    for _ in range(generator.randint(2, 4)):
+        if generator.random() < _COMPANIONS:
+            yield _companion(generator, family, anchor)
+            continue
         features, options, price = anchor.features, anchor.options, anchor.price * generator.uniform(0.85, 1.1)
-        faults = generator.sample(("price", "feature", "option"), generator.choice((1, 1, 2)))
+        faults = generator.choice(_FAULTS)
         if "price" in faults:
             # The bound lies 10 to 40 dollars above the anchor's price: from just above it to far above it.
             price = anchor.price + generator.uniform(18, 60)
@@ -228,10 +244,22 @@ def _look_alikes(generator: random.Random, family: _Family, anchor: _Draft) -> I
         if "option" in faults:
             options = _other_options(generator, family.kind, options)
         yield _Draft(
-            features, options, price, wanted=generator.random() < 0.1, loud=generator.random() < 0.6,
+            family.kind, features, options, price, wanted=generator.random() < _WANTED, loud=generator.random() < _LOUD,
+            stuffed=generator.random() < _STUFFED,
             material=anchor.material if generator.random() < 0.5 else generator.choice(materials),
             style=anchor.style if generator.random() < 0.5 else generator.choice(words.STYLES),
         )  # fmt: skip
+
+
+def _companion(generator: random.Random, family: _Family, anchor: _Draft) -> _Draft:
+    """A thing of another department that is advertised as going with the anchor, in the same colours and sizes."""
+    kind = generator.choice([one for one in words.KINDS if one.category != family.kind.category])
+    pool = [feature for name in kind.pools for feature in words.FEATURES[name] if not feature.noun]
+    return _Draft(
+        kind, tuple(generator.sample(pool, 2)), anchor.options, anchor.price * generator.uniform(0.3, 0.9), wanted=False,
+        loud=True, stuffed=generator.random() < _STUFFED, material=generator.choice(words.MATERIALS[kind.category]),
+        style=generator.choice(words.STYLES), goes_with=(family.kind, anchor.features),
+    )  # fmt: skip
 
 
 def _swap_feature(generator: random.Random, family: _Family, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
@@ -276,16 +304,18 @@ def _title(generator: random.Random, family: _Family, draft: _Draft, brand: str)
     before = [feature.name for feature in (first, second) if not feature.noun]
     after = [feature.name for feature in (first, second) if feature.noun]
     middle = [draft.style] if generator.random() < 0.5 else []
-    parts = [brand, *middle, *before, draft.material, family.kind.name]
+    parts = [brand, *middle, *before, draft.material, draft.kind.name]
     title = " ".join(parts).title()
     return f"{title}, {' '.join(after).title()}" if after else title
 
 
 def _item(generator: random.Random, family: _Family, draft: _Draft, asin: str) -> Item:
-    kind = family.kind
-    brand = generator.choice(family.brands)
+    kind = draft.kind
+    brand = generator.choice(family.brands) if kind is family.kind else words.coined(generator.randrange(40))
     title = _title(generator, family, draft, brand)
-    description, bullets = describe(generator, kind, family.line, draft.features, draft.loud)
+    description, bullets = describe(
+        generator, kind, family.line, draft.features, draft.loud, draft.stuffed, draft.goes_with
+    )
     row: dict[str, Any] = {
         "name": title,
         "full_description": description,

@@ -9,21 +9,39 @@ from sparring.envs.web.webshop import words
 from sparring.envs.web.webshop.words import Feature, Kind
 
 
+ASIDE = 0.33  # share of instructions with an aside
+
+
 def describe(
-    generator: random.Random, kind: Kind, line: str, features: Sequence[Feature], loud: bool
+    generator: random.Random,
+    kind: Kind,
+    line: str,
+    features: Sequence[Feature],
+    loud: bool,
+    stuffed: bool,
+    goes_with: tuple[Kind, Sequence[Feature]] | None = None,
 ) -> tuple[str, list[str]]:
     """Write a product's description and its bullets.
 
     Args:
         line: name of the collection. features: all of the product's, each of which is mentioned somewhere.
-        loud: whether the seller adds words that every instruction contains.
+        loud: whether the seller repeats what the product is.
+        stuffed: whether the seller adds words that every instruction contains.
+        goes_with: another kind, with features, that the product is advertised to go with.
     """
     sentence = generator.choice(words.SENTENCES).format(line=line.title(), kind=kind.name)
     praise = generator.choice(words.PRAISE).format(features=" and ".join(one.name for one in features[2:]) or "fine")
     parts = [sentence, praise]
-    if loud:
-        parts.append(generator.choice(words.BOILERPLATE))
-        parts.append(f"{kind.name} {kind.plural}")
+    if goes_with:
+        other, theirs = goes_with
+        parts = [
+            f"Goes with your {other.name}: {', '.join(one.name for one in theirs)}.",
+            f"For {other.plural} of the {line.title()} range. Not sold with the {other.name}.",
+        ]
+    elif loud:
+        parts.append(f"{kind.name.capitalize()}, {kind.plural}: {', '.join(one.name for one in features[:2])}.")
+    if stuffed:
+        parts.append(f"Also found under: {' '.join(generator.sample(words.STUFFING, 12))}.")
     generator.shuffle(parts)
     bullets = [f"{feature.name}: {feature.said.removeprefix('that ')}" for feature in generator.sample(features, 2)]
     return " ".join(parts), [*bullets, f"from the {line.title()} range"]
@@ -90,8 +108,12 @@ def _wish(generator: random.Random, name: str, value: str) -> str:
 
 
 def _aside(generator: random.Random, kind: Kind) -> str:
-    """Something beside the point, in three of ten instructions, that names another kind of product."""
-    if generator.random() >= 0.3:
+    """Something beside the point, in a third of the instructions, that names another kind of product."""
+    if generator.random() >= ASIDE:
         return ""
     other = generator.choice(words.KINDS)
-    return "" if other is kind else ", " + generator.choice(words.ASIDES).format(other=other.name)
+    if other is kind:
+        return ""
+    pool = words.FEATURES[generator.choice(other.pools)]
+    feature = generator.choice([one for one in pool if not one.noun])
+    return ", " + generator.choice(words.ASIDES).format(other=f"{feature.name} {other.name}")

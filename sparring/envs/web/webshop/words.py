@@ -251,14 +251,10 @@ ASIDES = (
     "i bought a {other} last week", "not a {other}", "it is for the friend who gave me a {other}",
     "please no {other} this time", "it will sit next to my {other}",
 )  # fmt: skip
-# What sellers write besides: words that a whole instruction is full of and that say nothing about the product.
-BOILERPLATE = (
-    "Looking for a lower price? Buy it here and want for nothing.",
-    "Find the color and the size you need at a price lower than elsewhere.",
-    "If you are looking for a gift, this is what you would like to find.",
-    "Please find your size and color before you order, we want to help.",
-    "You need it, we have it: prices lower than you would like to believe, in dollars.",
-    "Want to buy more? Shopping with us saves dollars, we can find any size.",
+# What some sellers stuff their descriptions with: words that instructions are full of and that describe nothing.
+STUFFING = _words(
+    "looking find need want buy get show help shopping price lower dollars color size please like order market than"
+    " flavor pack style item quantity sister would"
 )
 SENTENCES = (
     "The {line} {kind} is made for daily use and keeps its looks.",
