@@ -1,0 +1,229 @@
+"""What surrounds a training loop: budget, clock, progress bar, metrics, interrupts, checkpoints, curve.
+
+    with Session(run, loop) as session:
+        for step in session.steps():
+            with session.timed("update"):
+                ...
+            session.log(step, {"loss": loss})
+            session.save_if_due(step, write)
+        session.finish(write)
+
+All randomness of a trainer is a function of its seed and the step (`entropy`), so the generators have no state to
+save: a checkpoint is the weights, the optimiser, and the counters kept here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sparring.errors import InvalidConfig, InvalidData, need
+from sparring.runs import RunFolder, write_atomic
+
+STATE_FILE = "trainer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """How long to train, and what to do on the way."""
+
+    steps: int = 200
+    """Optimiser steps (sft), or rollouts with the updates on them (grpo)."""
+    max_seconds: float | None = None
+    """Stop after this many seconds of training; evaluation is not counted. A run that ends or decays by time
+    can't be repeated bit by bit."""
+    eval_every: int = 20
+    """Steps between evaluations; 0 for none."""
+    eval_episodes: int = 64
+    """Episodes of an evaluation, played once greedily and once sampled."""
+    eval_split: str | None = None
+    """Split to evaluate on; by default `dev` where the environment has one, else its first (training) split."""
+    checkpoint_every: int = 50
+    """Steps between checkpoints; the end of a run is always one."""
+    keep_checkpoints: int | None = 2
+    """Newest checkpoints to keep; none to keep them all."""
+    tensorboard: bool = False
+    """Also write the metrics for TensorBoard, into the run folder (extra: tensorboard)."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("steps", 1), ("eval_every", 0), ("eval_episodes", 1), ("checkpoint_every", 1)):
+            if getattr(self, name) < low:
+                raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.max_seconds is not None and self.max_seconds <= 0:
+            raise InvalidConfig(f"max_seconds must be above 0, got {self.max_seconds}")
+        if self.keep_checkpoints is not None and self.keep_checkpoints < 1:
+            raise InvalidConfig(f"keep_checkpoints must be at least 1, got {self.keep_checkpoints}")
+
+
+class Session:
+    """One stretch of a training run, from its start or from its last checkpoint.
+
+    Args:
+        run: the run folder; metrics after its last checkpoint are dropped, since they will be written again.
+        loop: the budget and the intervals.
+        resume_command: what to type to go on, shown at the end.
+        totals: names of counters that are summed over the run (`env_turns`, `tokens`).
+    """
+
+    def __init__(self, run: RunFolder, loop: LoopConfig, *, resume_command: str, totals: tuple[str, ...] = ()) -> None:
+        self.run, self.loop, self._resume_command = run, loop, resume_command
+        self.console = Console()
+        self.first_step = 1
+        self.totals = dict.fromkeys(totals, 0)
+        self._seconds_before = 0.0
+        self._restore()
+        self.step = self.first_step - 1
+        self._saved_step = self.step
+        self._started = time.monotonic()
+        self._uncounted = 0.0
+        self._timers: dict[str, float] = {}
+        self._stop_asked = threading.Event()
+        self._handlers: dict[int, Any] = {}
+        self._writer: Any = None
+        if loop.tensorboard:
+            self._writer = need("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(run.path / "tensorboard"))
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=self.console,
+        )
+        self._bar = self._progress.add_task(run.path.name, total=loop.steps, completed=self.step, status="")
+
+    def _restore(self) -> None:
+        latest = self.run.latest_checkpoint()
+        self.run.rewind_metrics(latest[0] if latest else 0)
+        if latest is None:
+            return
+        try:
+            state = json.loads((latest[1] / STATE_FILE).read_text())
+            self.first_step = int(state["step"]) + 1
+            self._seconds_before = float(state["seconds"])
+            self.totals.update({name: int(value) for name, value in state["totals"].items()})
+        except (OSError, ValueError, KeyError) as error:
+            raise InvalidData(f"{latest[1] / STATE_FILE} can't be read, so the run can't go on: {error}") from error
+
+    # The clock
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training in all stretches so far, without evaluation."""
+        return self._seconds_before + time.monotonic() - self._started - self._uncounted
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget used, by steps or by time, whichever is further."""
+        by_time = self.seconds / self.loop.max_seconds if self.loop.max_seconds else 0.0
+        return max(self.step / self.loop.steps, by_time)
+
+    @contextmanager
+    def timed(self, name: str, *, counted: bool = True) -> Iterator[None]:
+        """Add the time of this block to `<name>_seconds` of the step; `counted=False` keeps it out of the budget."""
+        begin = time.monotonic()
+        yield
+        spent = time.monotonic() - begin
+        self._timers[name] = self._timers.get(name, 0.0) + spent
+        if not counted:
+            self._uncounted += spent
+
+    # The loop
+
+    def steps(self) -> Iterator[int]:
+        """Yield step numbers, from 1 or from the one after the checkpoint, until a budget or the user ends it."""
+        while self.step < self.loop.steps and not self._stop_asked.is_set():
+            if self.loop.max_seconds is not None and self.seconds >= self.loop.max_seconds:
+                return
+            self._timers = {}
+            yield self.step + 1
+            self.step += 1
+
+    def evaluation_due(self, step: int) -> bool:
+        """Whether to evaluate after this step: every `eval_every` steps."""
+        return self.loop.eval_every > 0 and step % self.loop.eval_every == 0
+
+    def log(self, step: int, row: Mapping[str, float | None], status: str = "") -> None:
+        """Write a row of metrics: `step`, `seconds`, the counters, the timers, and `row`. Not a number becomes null."""
+        timers = {f"{name}_seconds": round(spent, 4) for name, spent in self._timers.items()}
+        whole = {"step": step, "seconds": round(self.seconds, 3), **self.totals, **row, **timers}
+        clean = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in whole.items()
+        }
+        self.run.log(clean)
+        self._progress.update(self._bar, completed=step, status=status)
+        if self._writer is not None:
+            for name, value in clean.items():
+                if value is not None and name != "step":
+                    self._writer.add_scalar(name, value, step)
+
+    def say(self, text: str) -> None:
+        """Print a line above the progress bar."""
+        self._progress.console.print(text, highlight=False, markup=False)
+
+    # Checkpoints
+
+    def save_if_due(self, step: int, write: Callable[[Path], None]) -> None:
+        """Write a checkpoint every `checkpoint_every` steps."""
+        if step % self.loop.checkpoint_every == 0:
+            self._save(step, write)
+
+    def _save(self, step: int, write: Callable[[Path], None]) -> None:
+        with self.run.checkpoint(step, keep=self.loop.keep_checkpoints) as folder:
+            write(folder)
+            state = {"step": step, "seconds": self.seconds, "totals": self.totals}
+            write_atomic(folder / STATE_FILE, json.dumps(state))
+        self._saved_step = step
+
+    def finish(self, write: Callable[[Path], None]) -> None:
+        """Write the last checkpoint and the learning curve, and say how to go on."""
+        from sparring.trainers.curve import save_curve
+
+        if self.step > self._saved_step:
+            self._save(self.step, write)
+        save_curve(self.run)
+        if self._writer is not None:
+            self._writer.close()
+        why = "Stopped on request" if self._stop_asked.is_set() else "Finished"
+        self.say(f"{why} after step {self.step} ({self.seconds:.0f} s of training): {self.run.path}")
+        self.say(f"Go on with: {self._resume_command}")
+
+    # Interrupts
+
+    def __enter__(self) -> Session:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._ask_to_stop)
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        if self._stop_asked.is_set():
+            raise KeyboardInterrupt
+        self._stop_asked.set()
+        self.say("Finishing this step, then saving. Once more to quit at once.")
+
+
+def entropy(seed: int, step: int, purpose: str) -> list[int]:
+    """Entropy for one use of randomness (`numpy.random.default_rng(entropy(…))`), a function of its arguments."""
+    return [seed, step, int.from_bytes(purpose.encode()[:8], "big")]
