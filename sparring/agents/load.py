@@ -1,0 +1,160 @@
+"""From a short name to an agent: what `--agents` of the command line understands.
+
+| spec | agent |
+|---|---|
+| `random` | a random admissible action each turn |
+| `expert`, `expert:0.3` | the environment's own expert, erring at that rate each turn (`oracle` is `expert`) |
+| `first-hit` | the WebShop heuristic |
+| `runs/demo` | the newest checkpoint of a run, with the wrappers and the memory it was trained with |
+| `hf:FOLDER` | a Hugging Face folder, or one of the models that come by name (`hf:smollm2`) |
+| `openai:MODEL@URL` | an OpenAI-compatible server; the key is read from the environment variable OPENAI_API_KEY |
+| `module:attribute` | a policy of your own, or a function or class that makes one |
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sparring.agents.first_hit import FirstHitPolicy
+from sparring.agents.prompts import history_length
+from sparring.agents.scripted import ExpertPolicy, RandomPolicy
+from sparring.errors import InvalidConfig, unknown
+from sparring.runs import RunFolder, from_plain
+from sparring.settings import AgentConfig, EnvConfig
+from sparring.types import Policy
+
+SPECS = ("random", "expert", "oracle", "first-hit", "runs/NAME", "hf:FOLDER", "openai:MODEL@URL", "module:attribute")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A policy together with what it sees: everything that a result must name.
+
+    Attributes:
+        name: unique within a benchmark. policy: what acts.
+        wrappers: named wrappers around the environment, the innermost first.
+        memory: the memory style of its prompts. system: a system message, or None.
+        source: where its weights came from, such as a checkpoint's folder.
+        greedy: for a policy that samples, one of the same weights that takes the likeliest action instead.
+    """
+
+    name: str
+    policy: Policy
+    wrappers: tuple[str, ...] = ()
+    memory: str = "full_history"
+    system: str | None = None
+    source: str = ""
+    greedy: Policy | None = None
+
+    def __post_init__(self) -> None:
+        history_length(self.memory)
+        if not self.name.strip():
+            raise InvalidConfig("an agent needs a name that is not empty")
+
+
+def load_agent(
+    spec: str, *, wrappers: tuple[str, ...] = (), memory: str = "full_history", system: str | None = None
+) -> Agent:
+    """Make the agent that `spec` stands for (see this module's table).
+
+    Args:
+        wrappers, memory, system: for agents that bring none of their own; a run brings those it was trained with.
+    Raises:
+        UnknownName: nothing answers to the spec.
+        InvalidConfig: the spec is of a known kind and says something impossible.
+        MissingExtra: the packages of that kind of agent are not installed.
+    """
+    name, _, rest = spec.partition(":")
+    if spec == "random":
+        return Agent(spec, RandomPolicy(), wrappers, memory, system)
+    if spec == "first-hit":
+        return Agent(spec, FirstHitPolicy(), wrappers, memory, system)
+    if name in ("expert", "oracle"):
+        return Agent(spec, ExpertPolicy(_rate(spec, rest)), ("expert", *wrappers), memory, system)
+    if name == "openai" and rest:
+        return _openai(spec, rest, wrappers=wrappers, memory=memory, system=system)
+    if name == "hf" and rest:
+        return _from_folder(spec, rest, wrappers=wrappers, memory=memory, system=system)
+    if RunFolder(Path(spec)).config_path.exists():
+        return _from_run(spec)
+    if rest:
+        return Agent(spec, _own(spec), wrappers, memory, system)
+    raise unknown("agent", spec, SPECS, "A run is named by its folder, which holds a config.toml.")
+
+
+def variants(agent: Agent) -> tuple[Agent, ...]:
+    """The agent as it samples and, where it has that too, as it takes the likeliest action."""
+    if agent.greedy is None:
+        return (agent,)
+    return (
+        replace(agent, name=f"{agent.name} (sampled)", greedy=None),
+        replace(agent, name=f"{agent.name} (greedy)", policy=agent.greedy, greedy=None),
+    )
+
+
+def _rate(spec: str, text: str) -> float:
+    try:
+        return float(text or 0)
+    except ValueError as error:
+        raise InvalidConfig(f'the error rate in "{spec}" must be a number within 0 and 1') from error
+
+
+def _model(folder: Path, config: AgentConfig) -> tuple[Policy, Policy]:
+    """One model as two policies, sampled and greedy."""
+    from sparring.agents.hf import HFPolicy  # torch, which the other agents must not need
+
+    settings: dict[str, Any] = {
+        "temperature": config.temperature,
+        "max_new_tokens": config.max_action_tokens,
+        "constrained": config.constrained,
+    }
+    sampled = HFPolicy.from_folder(folder, **settings)
+    return sampled, HFPolicy(sampled.model, sampled.tokenizer, greedy=True, **settings)
+
+
+def _from_folder(spec: str, folder: str, *, wrappers: tuple[str, ...], memory: str, system: str | None) -> Agent:
+    sampled, greedy = _model(Path(folder), AgentConfig())
+    return Agent(spec, sampled, wrappers, memory, system, source=folder, greedy=greedy)
+
+
+def _from_run(spec: str) -> Agent:
+    run = RunFolder.open(Path(spec))
+    latest = run.latest_checkpoint()
+    if latest is None:
+        raise InvalidConfig(f"{spec} has no checkpoint yet: checkpoints/step-N is written while it trains")
+    step, folder = latest
+    plain = run.plain_config
+    config = from_plain(AgentConfig, plain.get("agent", {}), f"{run.config_path}, agent")
+    env = from_plain(EnvConfig, plain.get("env", {}), f"{run.config_path}, env")
+    sampled, greedy = _model(folder, config)
+    return Agent(
+        spec.rstrip("/"), sampled, env.wrappers, config.memory, config.system, f"checkpoints/step-{step}", greedy
+    )
+
+
+def _openai(spec: str, rest: str, *, wrappers: tuple[str, ...], memory: str, system: str | None) -> Agent:
+    from sparring.agents.openai import OpenAIPolicy  # httpx is an extra
+
+    model, at, url = rest.rpartition("@")
+    if not at or not model or not url:
+        raise InvalidConfig(f'"{spec}" must be openai:MODEL@URL, such as openai:qwen3@http://localhost:8000/v1')
+    greedy = OpenAIPolicy(url, model, temperature=0.0)
+    return Agent(spec, OpenAIPolicy(url, model), wrappers, memory, system, source=model, greedy=greedy)
+
+
+def _own(spec: str) -> Policy:
+    module, _, attribute = spec.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise unknown("agent", spec, SPECS, f"As module:attribute it would need the module {error.name}.") from error
+    except AttributeError as error:
+        raise unknown(f"attribute of {module}", attribute, vars(importlib.import_module(module))) from error
+    policy: Any = found() if isinstance(found, type) or not hasattr(found, "act") else found
+    if not hasattr(policy, "act") or not hasattr(policy, "version"):
+        raise InvalidConfig(f"{spec} is no policy: it gave {policy!r}, which needs act(prompts) and version")
+    chosen: Policy = policy
+    return chosen

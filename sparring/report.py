@@ -1,0 +1,336 @@
+"""What a benchmark found: rows of agents, paired comparisons, as Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparring.errors import InvalidConfig, InvalidData
+from sparring.runs import write_atomic
+from sparring.statistics import (
+    Interval,
+    PairedDifference,
+    Spread,
+    mean_interval,
+    paired_difference,
+    rate_interval,
+    spread,
+)
+from sparring.types import Stop, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRecord:
+    """One episode in figures. `seconds` is the wall-clock time since the one before it ended."""
+
+    task: str
+    seed: int
+    score: float
+    success: bool
+    total_reward: float
+    turns: int
+    sampled_tokens: int
+    prompt_tokens: int
+    seconds: float
+    stop: str
+    error: str | None = None
+
+    @classmethod
+    def of(cls, trajectory: Trajectory, task: str, seed: int, seconds: float) -> EpisodeRecord:
+        """Summarise a trajectory. `seed` is the benchmark's, from which the episode's own was derived."""
+        return cls(
+            task=task,
+            seed=seed,
+            score=trajectory.score,
+            success=trajectory.success,
+            total_reward=trajectory.total_reward,
+            turns=len(trajectory.turns),
+            sampled_tokens=sum(turn.action.sampled_tokens for turn in trajectory.turns),
+            prompt_tokens=sum(turn.action.prompt_tokens for turn in trajectory.turns),
+            seconds=seconds,
+            stop=str(trajectory.stop),
+            error=trajectory.error,
+        )
+
+    @property
+    def failed(self) -> bool:
+        """Whether the environment failed, so that the episode says nothing about the agent."""
+        return self.stop == Stop.ENV_ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One agent's figures; means are over the episodes in which the environment did not fail.
+
+    Attributes:
+        score, total_reward: means, with bootstrap intervals clustered by task. success: rate, with Wilson's.
+        turns, sampled_tokens, prompt_tokens, seconds: means an episode.
+        errors: episodes that the environment failed in, left out of all means; `first_error` is one of them.
+        stops: why the others ended, counted. seed_scores: spread of the mean score over the seeds.
+    """
+
+    agent: str
+    wrappers: tuple[str, ...]
+    memory: str
+    source: str
+    episodes: int
+    tasks: int
+    errors: int
+    score: Interval | None = None
+    success: Interval | None = None
+    total_reward: Interval | None = None
+    turns: float = math.nan
+    sampled_tokens: float = math.nan
+    prompt_tokens: float = math.nan
+    seconds: float = math.nan
+    stops: Mapping[str, int] = field(default_factory=dict)
+    seed_scores: Spread | None = None
+    first_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An agent against the baseline, on the tasks that both played."""
+
+    agent: str
+    baseline: str
+    score: PairedDifference
+    success: PairedDifference
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole benchmark. `setting` says what was played, in plain values."""
+
+    title: str
+    setting: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+
+    def row(self, agent: str) -> Row:
+        """The row of one agent.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {row.agent: row for row in self.rows}[agent]
+
+    def to_json(self) -> str:
+        """All figures; what is not a number is null."""
+        return json.dumps(_plain(asdict(self)), indent=2, ensure_ascii=False) + "\n"
+
+    def to_markdown(self) -> str:
+        """Tables for people, with a line on how to read them."""
+        lines = [f"# {self.title}", "", _sentence(self.setting), "", *_row_table(self.rows)]
+        if self.comparisons:
+            lines += [
+                "",
+                f"## Against {self.comparisons[0].baseline}, task by task",
+                "",
+                *_pair_table(self.comparisons),
+            ]
+        errors = [row for row in self.rows if row.errors]
+        if errors:
+            lines += ["", "## Environment errors", "", "Left out of every figure above."]
+            lines += [
+                f"- {row.agent}: {row.errors} episodes, such as `{_cell(row.first_error or '')}`" for row in errors
+            ]
+        lines += [
+            "",
+            "Brackets are 95 % intervals: Wilson's for success, bootstrap clustered by task for means. Claims rest on "
+            "the paired differences, not on whether two intervals overlap. An interval that is a point says that all "
+            "tasks agreed, not that nothing else can happen.",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def save(self, folder: Path) -> None:
+        """Write `report.md` and `report.json`, each atomically."""
+        write_atomic(folder / "report.md", self.to_markdown())
+        write_atomic(folder / "report.json", self.to_json())
+
+
+def summarise(
+    records: Sequence[EpisodeRecord],
+    *,
+    agent: str,
+    wrappers: tuple[str, ...] = (),
+    memory: str = "full_history",
+    source: str = "",
+    rng: np.random.Generator,
+) -> Row:
+    """Boil an agent's episodes down to a row; `rng` draws the bootstrap."""
+    whole = [record for record in records if not record.failed]
+    broken = [record.error or "unknown error" for record in records if record.failed]
+    if not whole:
+        error = broken[0] if broken else None
+        return Row(agent, wrappers, memory, source, 0, 0, len(broken), first_error=error)
+    tasks = [record.task for record in whole]
+    seeds = sorted({record.seed for record in whole})
+    by_seed = [_mean([record.score for record in whole if record.seed == seed]) for seed in seeds]
+    return Row(
+        agent,
+        wrappers,
+        memory,
+        source,
+        episodes=len(whole),
+        tasks=len(set(tasks)),
+        errors=len(broken),
+        score=mean_interval([record.score for record in whole], tasks, rng=rng),
+        success=rate_interval([float(record.success) for record in whole], tasks),
+        total_reward=mean_interval([record.total_reward for record in whole], tasks, rng=rng),
+        turns=_mean([record.turns for record in whole]),
+        sampled_tokens=_mean([record.sampled_tokens for record in whole]),
+        prompt_tokens=_mean([record.prompt_tokens for record in whole]),
+        seconds=_mean([record.seconds for record in whole]),
+        stops=dict(sorted(Counter(record.stop for record in whole).items())),
+        seed_scores=spread(by_seed) if len(seeds) > 1 else None,
+        first_error=broken[0] if broken else None,
+    )
+
+
+def compare(
+    records: Mapping[str, Sequence[EpisodeRecord]], baseline: str, *, rng: np.random.Generator
+) -> tuple[Comparison, ...]:
+    """Compare every agent with the baseline, in pairs over tasks; one without a common task is left out.
+
+    Raises:
+        InvalidConfig: no agent is called `baseline`.
+    """
+    if baseline not in records:
+        raise InvalidConfig(f'no agent "{baseline}" to compare with. Agents: {", ".join(records)}')
+    found = []
+    for agent, theirs in records.items():
+        if agent == baseline:
+            continue
+        try:
+            found.append(
+                Comparison(
+                    agent,
+                    baseline,
+                    score=paired_difference(_scores(theirs), _scores(records[baseline]), rng=rng),
+                    success=paired_difference(_successes(theirs), _successes(records[baseline]), rng=rng),
+                )
+            )
+        except InvalidData:
+            continue  # every common task was lost to environment errors, which the report counts
+    return tuple(found)
+
+
+def _scores(records: Sequence[EpisodeRecord]) -> dict[str, list[float]]:
+    return _grouped([(record.task, record.score) for record in records if not record.failed])
+
+
+def _successes(records: Sequence[EpisodeRecord]) -> dict[str, list[float]]:
+    return _grouped([(record.task, float(record.success)) for record in records if not record.failed])
+
+
+def _grouped(pairs: Sequence[tuple[str, float]]) -> dict[str, list[float]]:
+    groups: dict[str, list[float]] = {}
+    for task, value in pairs:
+        groups.setdefault(task, []).append(value)
+    return groups
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _sentence(setting: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name.replace('_', ' ')}: {_cell(value)}" for name, value in setting.items()) + "."
+
+
+def _row_table(rows: Sequence[Row]) -> list[str]:
+    head = ("agent", "score", "success", "return", "turns", "tokens", "s/episode", "episodes", "errors")
+    lines = [_line((*head, "wrappers", "memory")), _line(["---"] * 11)]
+    for row in rows:
+        lines.append(
+            _line(
+                (
+                    row.agent,
+                    _interval(row.score),
+                    _interval(row.success),
+                    _interval(row.total_reward),
+                    _number(row.turns, 1),
+                    _number(row.sampled_tokens, 0),
+                    _seconds(row.seconds),
+                    row.episodes,
+                    row.errors,
+                    ", ".join(row.wrappers) or "none",
+                    row.memory,
+                )
+            )
+        )
+    spreads = [row for row in rows if row.seed_scores is not None]
+    if spreads:
+        lines += ["", _line(("agent", "score by seed: mean", "deviation", "low", "high")), _line(["---"] * 5)]
+        for row in spreads:
+            assert row.seed_scores is not None
+            one = row.seed_scores
+            lines.append(_line((row.agent, *(_number(x, 3) for x in (one.mean, one.deviation, one.low, one.high)))))
+    return lines
+
+
+def _pair_table(comparisons: Sequence[Comparison]) -> list[str]:
+    lines = [
+        _line(("agent", "score difference", "won / lost / tied", "p", "success difference", "p (success)", "tasks")),
+        _line(["---"] * 7),
+    ]
+    for one in comparisons:
+        score, success = one.score, one.success
+        lines.append(
+            _line(
+                (
+                    one.agent,
+                    _interval(score.difference, signed=True),
+                    f"{score.wins} / {score.losses} / {score.ties}",
+                    _p_value(score.p_value),
+                    _interval(success.difference, signed=True),
+                    _p_value(success.p_value),
+                    score.tasks,
+                )
+            )
+        )
+    return lines
+
+
+def _line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _cell(value: object) -> str:
+    """Text that can't break out of its table cell."""
+    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def _interval(found: Interval | None, *, signed: bool = False) -> str:
+    if found is None:
+        return "–"
+    style = "+.3f" if signed else ".3f"
+    return f"{found.estimate:{style}} [{found.low:{style}}, {found.high:{style}}]"
+
+
+def _number(value: float, digits: int) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _seconds(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3g}"
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
