@@ -229,7 +229,7 @@ class WebShop(TextEnv):
         """The next action of the oracle in `expert.py`, which knows the goal."""
         from sparring.envs.web.webshop.expert import next_action
 
-        return next_action(self)
+        return next_action(self.shop, self.visit)
 
     def _generator(self) -> random.Random:
         """The generator of `search[<r>]`, made when first needed in an episode."""

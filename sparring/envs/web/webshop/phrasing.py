@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from sparring.envs.web.webshop import words
 from sparring.envs.web.webshop.words import Feature, Kind
 
-
 ASIDE = 0.33  # share of instructions with an aside
 
 

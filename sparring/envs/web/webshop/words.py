@@ -201,12 +201,12 @@ _GROUPS = """
 color; color; black, white, red, navy blue, blue, light blue, green, dark green, olive, grey, light grey, charcoal,
   pink, rose pink, purple, lilac, yellow, mustard, orange, coral, brown, dark brown, beige, cream, teal, turquoise,
   burgundy, silver, gold, rose gold
-scent; scent; lavender, rose, vanilla, citrus, eucalyptus, jasmine, sandalwood, peppermint, cucumber melon, wild
+scent; scent; lavender, rose, vanilla, citrus, eucalyptus, jasmine, cedar wood, fresh mint, cucumber melon, wild
   berry, ocean breeze, lemon grass, cherry blossom, honey almond, unscented
 volume; size; 1 fl oz, 2 fl oz, 4 fl oz, 8 fl oz, 12 fl oz, 16 fl oz, 32 fl oz
 pack; item package quantity; 1, 2, 3, 4, 6, 8, 12, 24
 finish; finish type; matte, glossy, satin, shimmer, metallic, pearl, natural
-connection; style; wired, wireless, bluetooth, usb c, with adapter, with case
+connection; style; with cable, cordless, usb c, with adapter, with case, two pack, travel set
 model; compatible model; nova 10, nova 10 plus, nova 11, nova 11 pro, zen 5, zen 5 lite, arc 21, arc 21 ultra
 length; size; 3 feet, 6 feet, 10 feet, 15 feet, 25 feet, 50 feet
 capacity; digital storage capacity; 16 gb, 32 gb, 64 gb, 128 gb, 256 gb, 512 gb

@@ -1,0 +1,28 @@
+"""Which words of a text are words of an instruction: what a person sees at a glance."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from sparring.envs.web.webshop.analysis import analyse
+
+_EDGES = re.compile(r"^[^\w<$#%&+]+|[^\w%+]+$")
+
+
+@lru_cache(maxsize=4096)
+def words_of(text: str) -> tuple[str, ...]:
+    """The distinct words of a text in order: lower case, without punctuation at their ends and without brackets."""
+    words = (_EDGES.sub("", word) for word in re.sub(r"[\[\]<>]", " ", text.lower()).split())
+    return tuple(dict.fromkeys(word for word in words if word))
+
+
+@lru_cache(maxsize=4096)
+def stems_of(text: str) -> frozenset[str]:
+    """The stems of a text's words, as search compares them (stop words left out)."""
+    return frozenset(analyse(text))
+
+
+def shared_words(text: str, instruction: str) -> int:
+    """How many different words of `text` the instruction contains, compared by stem."""
+    return len(stems_of(text) & stems_of(instruction))
