@@ -17,14 +17,13 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from sparring.agents.policy import act_async, check_actions
 from sparring.agents.prompts import build, history_length
 from sparring.envs.base import EnvType, Info
-from sparring.envs.pool import EnvPool
+from sparring.envs.pool import EnvPool, EnvThread
 from sparring.errors import EnvFailed
 from sparring.types import Action, ActionSet, Observation, Policy, Prompt, Stop, Trajectory, Turn
 
@@ -288,7 +287,7 @@ async def stream(
     """Collect asynchronously and yield `(index of the start, trajectory)` as episodes end.
 
     Each environment steps in a thread of its own and waits for no other. Requests to the policy that gather
-    while it is busy form its next batch.
+    while it is busy form its next batch; one with the attribute `concurrent` is sent each at once, on its own.
 
     Args:
         step_timeout_s: an environment that takes longer over one reset or step is abandoned (its thread can't
@@ -300,26 +299,36 @@ async def stream(
     requests: asyncio.Queue[tuple[Prompt, asyncio.Future[Action]]] = asyncio.Queue()
     finished: asyncio.Queue[tuple[int, Trajectory]] = asyncio.Queue()
     expected = len(waiting)
+    answering: set[asyncio.Task[None]] = set()
+
+    async def answer(batch: list[tuple[Prompt, asyncio.Future[Action]]]) -> None:
+        try:
+            actions = await act_async(policy, [prompt for prompt, _ in batch])
+        except BaseException as error:
+            for _, waiter in batch:
+                if not waiter.done():
+                    waiter.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            return
+        for (_, waiter), action in zip(batch, actions, strict=True):
+            if not waiter.done():
+                waiter.set_result(action)
 
     async def serve() -> None:
         while True:
             batch = [await requests.get()]
             while not requests.empty():
                 batch.append(requests.get_nowait())
-            try:
-                actions = await act_async(policy, [prompt for prompt, _ in batch])
-            except BaseException as error:
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-                continue
-            for (_, answer), action in zip(batch, actions, strict=True):
-                if not answer.done():
-                    answer.set_result(action)
+            if getattr(policy, "concurrent", False):
+                for request in batch:
+                    task = asyncio.create_task(answer([request]))
+                    answering.add(task)
+                    task.add_done_callback(answering.discard)
+            else:
+                await answer(batch)
 
     async def play(slot: int) -> None:
         loop = asyncio.get_running_loop()
-        thread = ThreadPoolExecutor(1, f"env-{slot}")
+        thread = EnvThread(f"env-{slot}")
         try:
             while waiting:
                 run = _Run(*waiting.pop(), setting, policy.version)
@@ -330,21 +339,23 @@ async def stream(
                         run.send(await answer)
                         continue
                     assert run.effect is not None
+                    hangs = False
                     try:
-                        work = loop.run_in_executor(thread, _perform, pool.envs[slot], run.effect)
+                        work = asyncio.wrap_future(thread.call(_perform, pool.envs[slot], run.effect))
                         run.send(await asyncio.wait_for(work, step_timeout_s))
                     except EnvFailed as error:
                         run.fail(error)
-                        await asyncio.to_thread(pool.replace, slot)
                     except TimeoutError:
+                        hangs = True
                         run.fail(EnvFailed(f"no answer within {step_timeout_s} s: the environment was abandoned"))
-                        thread.shutdown(wait=False, cancel_futures=True)
-                        thread = ThreadPoolExecutor(1, f"env-{slot}")
-                        await asyncio.to_thread(pool.replace, slot, close=False)
+                        thread.stop()
+                        thread = EnvThread(f"env-{slot}")
+                    if run.failed:
+                        await asyncio.to_thread(pool.replace, slot, close=not hangs)
                 _forget(policy, run)
                 finished.put_nowait((run.index, run.result))
         finally:
-            thread.shutdown(wait=False, cancel_futures=True)
+            thread.stop()
 
     tasks = [asyncio.create_task(play(slot)) for slot in range(min(len(pool), expected))]
     server = asyncio.create_task(serve())
@@ -361,10 +372,11 @@ async def stream(
                         await task
             yield getter.result()
     finally:
-        for task in (*tasks, server):
+        left = (*tasks, server, *answering)
+        for task in left:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, server, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
 
 
 def rollout_async(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
 from types import TracebackType
+from typing import Any
 
 from sparring.envs.base import EnvType
 
@@ -49,3 +53,37 @@ class EnvPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class EnvThread:
+    """A thread in which one environment is called, one call after the other.
+
+    It is a daemon, unlike an executor's: one whose environment hangs must not keep the program from ending.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        threading.Thread(target=self._serve, name=name, daemon=True).start()
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call a function in the thread; the future gives what it returns or raises."""
+        future: Future[Any] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._calls.put(call)
+        return future
+
+    def stop(self) -> None:
+        """Let the thread end after what it is doing now."""
+        self._calls.put(None)
