@@ -18,6 +18,7 @@ import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ class _Writer:
         with (self.folder / "products.bin").open("wb") as file:
             for batch in _batches(products):
                 for product, nouns in zip(batch, tag(batch), strict=True):
-                    self.offsets.append(self.offsets[-1] + file.write(_with_nouns(product, nouns).to_json()))
+                    self.offsets.append(self.offsets[-1] + file.write(replace(product, nouns=nouns).to_json()))
                     self._add(product, human)
         if not self.asins:
             raise InvalidData("the catalogue would be empty: no usable product row")
@@ -248,11 +249,6 @@ class _Writer:
             "files": files,
         }
         _write_json(self.folder / catalogues.MANIFEST, manifest)
-
-
-def _with_nouns(product: Product, nouns: tuple[str, ...]) -> Product:
-    values = {name: getattr(product, name) for name in Product.__slots__}
-    return Product(**{**values, "nouns": nouns})
 
 
 def _human_fields(asin: str, entry: object) -> tuple[str, list[str], list[str]]:

@@ -10,11 +10,10 @@ import json
 import mmap
 import weakref
 import zlib
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from functools import cached_property
+from collections.abc import Hashable
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,31 +33,6 @@ _INDEX_ARRAYS = (
 )  # fmt: skip
 _PRODUCTS_KEPT = 4096
 _SEARCHES_KEPT = 4096
-
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
-
-
-class Kept(Generic[Key, Value]):
-    """A bounded cache that forgets what was least recently used."""
-
-    __slots__ = ("_make", "_size", "_values")
-
-    def __init__(self, make: Callable[[Key], Value], size: int) -> None:
-        self._make = make
-        self._size = size
-        self._values: OrderedDict[Key, Value] = OrderedDict()
-
-    def __call__(self, key: Key) -> Value:
-        try:
-            value = self._values[key]
-            self._values.move_to_end(key)
-            return value
-        except KeyError:
-            value = self._values[key] = self._make(key)
-            if len(self._values) > self._size:
-                self._values.popitem(last=False)
-            return value
 
 
 def file_checksum(path: Path) -> int:
@@ -117,8 +91,8 @@ class Catalogue:
             for name, entry in self.manifest["files"].items():
                 if file_checksum(path / name) != entry["crc32"]:
                     raise InvalidData(f"the catalogue {path} is damaged: {name} does not have its recorded checksum")
-        self.product = Kept(self._read_product, _PRODUCTS_KEPT)
-        self._search = Kept(self._run_search, _SEARCHES_KEPT)
+        self.product = lru_cache(_PRODUCTS_KEPT)(self._read_product)
+        self.search = lru_cache(_SEARCHES_KEPT)(self._search)
         self.shared: dict[Hashable, Any] = {}  # goal books on this catalogue
 
     def __len__(self) -> int:
@@ -137,11 +111,11 @@ class Catalogue:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     @cached_property
-    def _offsets(self) -> npt.NDArray[np.int64]:
-        return self.array("product_offsets")
+    def _offsets(self) -> memoryview:
+        return self.array("product_offsets").data
 
     def _read_product(self, row: int) -> Product:
-        return Product.from_json(self._records[int(self._offsets[row]) : int(self._offsets[row + 1])])
+        return Product.from_json(self._records[self._offsets[row] : self._offsets[row + 1]])
 
     @cached_property
     def _asins(self) -> npt.NDArray[np.bytes_]:
@@ -182,13 +156,10 @@ class Catalogue:
             counts["documents"], counts["filled_documents"], counts["total_tokens"],
         )  # fmt: skip
 
-    def _run_search(self, query: str) -> tuple[int, ...]:
-        rows = self.rows_by_asin
-        return tuple(int(rows[number]) for number, _ in self.index.search(analyse(query)))
-
-    def search(self, query: str) -> tuple[int, ...]:
+    def _search(self, query: str) -> tuple[int, ...]:
         """Rows of the best 50 products for a lower-case query, best first."""
-        return self._search(query)
+        numbers, _ = self.index.search(analyse(query))
+        return tuple(self.rows_by_asin[numbers].tolist())
 
     @cached_property
     def _labels(self) -> dict[str, dict[str, int]]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product as combine
 
 from sparring.envs.web.webshop import pages
-from sparring.envs.web.webshop.catalogue import Kept
 from sparring.envs.web.webshop.goals import Goal
 from sparring.envs.web.webshop.matching import stems_of, words_of
 from sparring.envs.web.webshop.pages import HITS_PER_PAGE, Kind
@@ -58,8 +58,8 @@ class Expert:
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
-        self.plan = Kept(self._make_plan, _KEPT)
-        self._purchase = Kept(self._best_purchase, _KEPT)
+        self.plan = lru_cache(_KEPT)(self._make_plan)
+        self._purchase = lru_cache(_KEPT)(self._best_purchase)
 
     def next_action(self, visit: Visit) -> str:
         """The next action from where a visit stands."""

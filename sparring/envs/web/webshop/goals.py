@@ -13,13 +13,13 @@ import math
 import random
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from sparring.envs.web.webshop.catalogue import Catalogue, Kept
+from sparring.envs.web.webshop.catalogue import Catalogue
 from sparring.errors import InvalidConfig
 
 SHUFFLE_SEED = 233
@@ -123,7 +123,7 @@ class GoalBook:
         self.source_rows: npt.NDArray[np.int32] = rows
         self._bounds = [draw_price_bound(price, generator) for price in self.prices[rows].tolist()]
         self._shuffle(generator)
-        self.goal = Kept(self._make, _GOALS_KEPT)
+        self.goal = lru_cache(_GOALS_KEPT)(self._make)
         if keep is not None:
             self._select([i for i in range(len(self)) if keep(i, self.goal(i).as_original())])
         if limit != -1 and limit < len(self):
@@ -152,7 +152,7 @@ class GoalBook:
         self.sources = self.sources[indexes]
         self._combinations = self._combinations[indexes]
         self.weight_sums = np.concatenate([[0.0], np.cumsum(self._source_weights[self.sources])])
-        self.goal = Kept(self._make, _GOALS_KEPT)
+        self.goal = lru_cache(_GOALS_KEPT)(self._make)
 
     def _draw_distinct(self, limit: int, generator: random.Random) -> list[int]:
         drawn: dict[int, None] = {}

@@ -11,10 +11,14 @@ once the terms still to come cannot lift a new document into the top, only known
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import math
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +26,10 @@ import numpy.typing as npt
 K1 = np.float32(0.9)
 B = np.float32(0.4)
 _DENSE_DOCUMENTS = 20_000  # below this many documents, scoring all of them is faster than pruning
+_TERMS_KEPT = 1 << 14
 _SLACK = 1e-5  # margin on score bounds, far above float32 rounding, so that pruning never loses a hit
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 
 def encode_length(length: int) -> int:
@@ -57,6 +62,24 @@ def length_factors(average_length: np.float32) -> npt.NDArray[np.float32]:
     return factors
 
 
+class _Postings(NamedTuple):
+    """Where a term's postings lie, its idf, and the divisor of its best posting."""
+
+    start: int
+    end: int
+    idf: np.float32
+    best_divisor: np.float32
+
+
+class _Weighted(NamedTuple):
+    """A query term: the most it can add to a score, its weight, and where its postings lie."""
+
+    bound: float
+    weight: np.float32
+    start: int
+    end: int
+
+
 class Index:
     """An opened index: finds the best documents for a bag of terms.
 
@@ -69,52 +92,66 @@ class Index:
     def __init__(self, arrays: Mapping[str, Array], documents: int, filled_documents: int, total_tokens: int) -> None:
         self.documents = documents
         self._filled = filled_documents
-        self._keys = arrays["term_keys"]
-        self._starts = arrays["posting_starts"]
+        self._keys = arrays["term_keys"].data  # a memoryview's items are plain numbers, quickly had
+        self._starts = arrays["posting_starts"].data
         self._best = arrays["term_best"]
         self._docs = arrays["posting_docs"]
         self._pairs = arrays["posting_pairs"]
         average = np.float32(total_tokens / max(filled_documents, 1))
         factors = length_factors(average)
         self._divisors: npt.NDArray[np.float32] = np.float32(1) + arrays["pair_tf"] * factors[arrays["pair_code"]]
+        self._postings = lru_cache(maxsize=_TERMS_KEPT)(self._look_up)
         self._lock = threading.Lock()
-        self._sums: npt.NDArray[np.float64] = np.zeros(documents)  # all zero between searches
+        self._sums: npt.NDArray[np.float64] = np.zeros(documents)  # for pruned searches; all zero between them
 
-    def search(self, terms: Sequence[str], limit: int = 50) -> list[tuple[int, float]]:
-        """The best documents, as (document number, score): score descending, then number ascending.
+    def search(self, terms: Sequence[str], limit: int = 50) -> tuple[Array, Array]:
+        """The numbers of the best documents and their scores: score descending, then number ascending.
 
         Args:
             terms: analysed query terms; a repeated term weighs as often as it occurs. limit: at most this many.
         """
         weighted = self._weigh(Counter(terms))
         if not weighted:
-            return []
-        with self._lock:
-            if self.documents <= _DENSE_DOCUMENTS:
-                docs, scores = self._score_all(weighted, limit)
-            else:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        if self.documents <= _DENSE_DOCUMENTS:
+            docs, scores = self._score_all(weighted, limit)
+        else:
+            with self._lock:
                 docs, scores = self._score_pruned(weighted, limit)
         singles = scores.astype(np.float32)
         order = np.argsort(-singles, kind="stable")[:limit]
-        return list(zip(docs[order].tolist(), singles[order].tolist(), strict=True))
+        return docs[order], singles[order]
 
-    def _weigh(self, counts: Mapping[str, int]) -> list[tuple[float, np.float32, int, int]]:
-        """(upper bound, weight, first posting, end of postings) of each known term, highest bound first."""
-        keys = self._keys
+    def _look_up(self, term: str) -> _Postings | None:
+        """A term's postings, None if no document holds it."""
+        key = term_key(term)
+        place = bisect.bisect_left(self._keys, key)
+        if place == len(self._keys) or self._keys[place] != key:
+            return None
+        start, end = self._starts[place], self._starts[place + 1]
+        idf = np.float32(math.log(1 + (self._filled - (end - start) + 0.5) / (end - start + 0.5)))
+        return _Postings(start, end, idf, self._divisors[self._best[place]])
+
+    def _weigh(self, counts: Mapping[str, int]) -> list[_Weighted]:
+        """The known terms with their weights, the one that can score highest first."""
         weighted = []
-        wanted = np.fromiter((term_key(term) for term in counts), dtype=np.uint64, count=len(counts))
-        places = np.searchsorted(keys, wanted).tolist()
-        for place, key, count in zip(places, wanted.tolist(), counts.values(), strict=True):
-            if place == len(keys) or int(keys[place]) != key:
-                continue
-            start, end = int(self._starts[place]), int(self._starts[place + 1])
-            frequency = end - start
-            idf = np.float32(np.log(1 + (self._filled - frequency + 0.5) / (frequency + 0.5)))
-            weight = np.float32(count) * idf
-            bound = float(weight - weight / self._divisors[self._best[place]])
-            weighted.append((bound, weight, start, end))
-        weighted.sort(key=lambda one: (-one[0], one[2]))
+        for term, count in counts.items():
+            postings = self._postings(term)
+            if postings is not None:
+                weight = np.float32(count) * postings.idf
+                bound = float(weight - weight / postings.best_divisor)
+                weighted.append(_Weighted(bound, weight, postings.start, postings.end))
+        weighted.sort(key=lambda one: (-one.bound, one.start))
         return weighted
+
+    def _score_all(self, weighted: Sequence[_Weighted], limit: int) -> tuple[Array, Array]:
+        stretches = [slice(one.start, one.end) for one in weighted]
+        weights = np.repeat([one.weight for one in weighted], [one.end - one.start for one in weighted])
+        pairs = np.concatenate([self._pairs[stretch] for stretch in stretches])
+        docs = np.concatenate([self._docs[stretch] for stretch in stretches])
+        sums = np.bincount(docs, weights - weights / self._divisors[pairs])  # adds up in double precision
+        found = np.flatnonzero(sums)
+        return _keep_best(found, sums[found], limit)
 
     def _term_scores(self, weight: np.float32, pairs: Array) -> npt.NDArray[np.float32]:
         """The scores of one term for postings with these pairs."""
@@ -124,17 +161,8 @@ class Index:
             scores = weight - weight / self._divisors[pairs]
         return scores
 
-    def _score_all(self, weighted: Iterable[tuple[float, np.float32, int, int]], limit: int) -> tuple[Array, Array]:
-        sums = np.zeros(self.documents)
-        for _, weight, start, end in weighted:
-            sums[self._docs[start:end]] += self._term_scores(weight, self._pairs[start:end])
-        docs = np.flatnonzero(sums)
-        return _keep_best(docs, sums[docs], limit)
-
-    def _score_pruned(
-        self, weighted: Sequence[tuple[float, np.float32, int, int]], limit: int
-    ) -> tuple[Array, Array]:
-        rest = [*np.cumsum([one[0] for one in weighted[::-1]])[::-1].tolist(), 0.0]
+    def _score_pruned(self, weighted: Sequence[_Weighted], limit: int) -> tuple[Array, Array]:
+        rest = [*np.cumsum([one.bound for one in weighted[::-1]])[::-1].tolist(), 0.0]
         sums = self._sums
         threshold = 0.0  # a score that `limit` documents are known to reach
         touched: list[Array] = []
@@ -155,11 +183,11 @@ class Index:
         for part in touched:
             sums[part] = 0
         for place in range(done, len(weighted)):
-            _, weight, start, end = weighted[place]
-            postings = self._docs[start:end]
+            term = weighted[place]
+            postings = self._docs[term.start : term.end]
             at = np.minimum(np.searchsorted(postings, docs), len(postings) - 1)
             found = postings[at] == docs
-            scores[found] += self._term_scores(weight, self._pairs[start:end][at[found]])
+            scores[found] += self._term_scores(term.weight, self._pairs[term.start : term.end][at[found]])
             threshold = max(threshold, _nth_largest(scores, limit))
             keep = scores >= threshold - rest[place + 1] - _SLACK
             docs, scores = docs[keep], scores[keep]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import IntEnum, StrEnum
+from functools import lru_cache
 
-from sparring.envs.web.webshop.catalogue import Catalogue, Kept
+from sparring.envs.web.webshop.catalogue import Catalogue
 from sparring.types import ActionSet, Form
 
 SEPARATOR = " [SEP] "
@@ -35,7 +36,7 @@ class Kind(StrEnum):
     DONE = "done"
 
 
-class Style(Enum):
+class Style(IntEnum):
     """What kind of element a text node stands in."""
 
     PLAIN = 0
@@ -57,13 +58,15 @@ class Page:
     """The part of a page that is the same for every visitor.
 
     Attributes:
-        nodes: (style, text) of each visible text node after the instruction. text: their `text` mode form.
+        nodes: the visible text nodes after the instruction. styles: the `Style` of each, one byte a node.
+        text: the nodes' `text` mode form.
         targets: clickable name → what it is, in the original's order.
         actions: what is admissible, as complete actions; names that no action can spell are left out.
         has_search_bar: whether the page shows one.
     """
 
-    nodes: tuple[tuple[Style, str], ...]
+    nodes: tuple[str, ...]
+    styles: bytes
     text: str
     targets: Mapping[str, Target]
     actions: ActionSet
@@ -72,7 +75,7 @@ class Page:
 
 def visible(text: str) -> str | None:
     """A text node as BeautifulSoup keeps it: None where it vanishes, one blank for blanks without a newline."""
-    if text.strip(_HTML_SPACES):
+    if text[:1] > " " or text.strip(_HTML_SPACES):  # the first test is the second one's shortcut
         return text
     return None if not text or "\n" in text else " "
 
@@ -92,18 +95,27 @@ def parse_action(action: str) -> tuple[str, str | None]:
 
 
 def _click(name: str) -> str | None:
+    """The action that clicks this name, None if there is none."""
     action = f"click[{name}]"
-    return action if name != "search" and parse_action(action) == ("click", name) else None
+    plain = name and "[" not in name and "\n" not in name
+    return action if name != "search" and (plain or parse_action(action) == ("click", name)) else None
 
 
 SEARCH_FORM = Form("search[", "]")
 
 
 def _page(nodes: Iterable[tuple[Style, str]], targets: Mapping[str, Target], search_bar: bool = False) -> Page:
-    shown = tuple((style, node) for style, text in nodes if (node := visible(text)) is not None)
-    choices = tuple(action for name in targets if (action := _click(name)) is not None)
-    text = SEPARATOR.join(node.strip() for _, node in shown)
-    return Page(shown, text, targets, ActionSet(choices, (SEARCH_FORM,) if search_bar else ()), search_bar)
+    shown = []
+    styles = bytearray()
+    for style, text in nodes:
+        node = visible(text)
+        if node is not None:
+            shown.append(node)
+            styles.append(style)
+    choices = tuple([action for name in targets if (action := _click(name)) is not None])
+    joined = SEPARATOR.join([node.strip() for node in shown])
+    actions = ActionSet(choices, (SEARCH_FORM,) if search_bar else ())
+    return Page(tuple(shown), bytes(styles), joined, targets, actions, search_bar)
 
 
 def _buttons(*labels: str) -> tuple[list[tuple[Style, str]], dict[str, Target]]:
@@ -124,28 +136,16 @@ class Pages:
     def __init__(self, catalogue: Catalogue, show_attrs: bool = False) -> None:
         self._catalogue = catalogue
         self._show_attrs = show_attrs
-        self._results = Kept(self._make_results, _PAGES_KEPT)
-        self._items = Kept(self._make_item, _PAGES_KEPT)
-        self._sub_pages = Kept(self._make_sub_page, _PAGES_KEPT)
+        self.results = lru_cache(_PAGES_KEPT)(self._results)
+        self.item = lru_cache(_PAGES_KEPT)(self._item)
+        self.sub_page = lru_cache(_PAGES_KEPT)(self._sub_page)
 
     def index(self) -> Page:
         """The start page."""
         return _INDEX_PAGE
 
-    def results(self, rows: tuple[int, ...], number: int, total: int) -> Page:
+    def _results(self, rows: tuple[int, ...], number: int, total: int) -> Page:
         """Page `number` of the results, showing the products in `rows`, of `total` hits."""
-        return self._results((rows, number, total))
-
-    def item(self, row: int) -> Page:
-        """A product's page."""
-        return self._items(row)
-
-    def sub_page(self, row: int, title: str) -> Page:
-        """`Description`, `Features`, `Reviews` or `Attributes` of a product."""
-        return self._sub_pages((row, title))
-
-    def _make_results(self, key: tuple[tuple[int, ...], int, int]) -> Page:
-        rows, number, total = key
         back, targets = _buttons("Back to Search")
         turn, more = _buttons("< Prev", "Next >") if number > 1 else _buttons("Next >")
         nodes = [*back, (Style.PLAIN, f"Page {number} (Total results: {total})"), *turn]
@@ -156,7 +156,8 @@ class Pages:
             targets[product.asin.lower()] = Target(row=row)
         return _page(nodes, targets)
 
-    def _make_item(self, row: int) -> Page:
+    def _item(self, row: int) -> Page:
+        """A product's page."""
         product = self._catalogue.product(row)
         nodes, targets = _buttons("Back to Search", "< Prev")
         for name, values in product.options.items():
@@ -172,8 +173,8 @@ class Pages:
             targets |= {value: Target(option=name.lower()) for value in values}
         return _page([*nodes, *more], targets)
 
-    def _make_sub_page(self, key: tuple[int, str]) -> Page:
-        row, title = key
+    def _sub_page(self, row: int, title: str) -> Page:
+        """`Description`, `Features`, `Reviews` or `Attributes` of a product."""
         product = self._catalogue.product(row)
         nodes, targets = _buttons("Back to Search", "< Prev")
         texts: Sequence[str] = ()
@@ -221,12 +222,12 @@ def as_rich_text(head: Sequence[str], page: Page, url: str, seen: frozenset[str]
     """
     clicked: list[str] = []
     lines = list(head)
-    for style, node in page.nodes:
-        if style is Style.PLAIN:
+    for style, node in zip(page.styles, page.nodes, strict=True):
+        if style == Style.PLAIN:
             lines.append(node)
-        elif style is Style.BUTTON:
+        elif style == Style.BUTTON:
             lines.append(f"[button] {node} [button_]")
-        elif style is Style.LINK:
+        elif style == Style.LINK:
             mark = "clicked button" if node in seen else "button"
             lines.append(f"\n[{mark}] {node} [{mark}_]")
         elif f'"{node}"' in url:

@@ -137,7 +137,7 @@ class Row:
                     image = content.get("image")
                     values.append(shown)
                     images.pop(shown, None)
-                    if image:
+                    if image is not None:
                         images[shown] = image
             except (TypeError, KeyError, AttributeError):
                 raise self.fail(f"customization_options.{name}", contents, 'a list of {"value": string, …}') from None

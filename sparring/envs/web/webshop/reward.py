@@ -65,11 +65,8 @@ def _ratio(first: str, second: str) -> int:
     return round(100 * SequenceMatcher(None, first, second).ratio())
 
 
-def _parts(first: str, second: str) -> tuple[str, str, str] | None:
-    """Common tokens, and each side as common tokens plus its own, all sorted; None if a side has no tokens."""
-    left, right = _tokens(first), _tokens(second)
-    if not left or not right:
-        return None
+def _sides(left: frozenset[str], right: frozenset[str]) -> tuple[str, str, str]:
+    """Common tokens, and each side as common tokens plus its own, all sorted."""
     common = " ".join(sorted(left & right))
     return (
         common,
@@ -80,33 +77,41 @@ def _parts(first: str, second: str) -> tuple[str, str, str] | None:
 
 def token_set_ratio(first: object, second: object) -> int:
     """thefuzz 0.19.0's `token_set_ratio` on difflib, 0 to 100; anything but a string is compared as `str(…)`."""
-    parts = _parts(str(first), str(second))
-    if parts is None:
+    left, right = _tokens(str(first)), _tokens(str(second))
+    if not left or not right:
         return 0
-    common, left, right = parts
-    return max(_ratio(common, left), _ratio(common, right), _ratio(left, right))
+    common, first_side, second_side = _sides(left, right)
+    return max(_ratio(common, first_side), _ratio(common, second_side), _ratio(first_side, second_side))
 
 
-def _can_match(first: str, second: str) -> bool:
-    """Whether `_ratio` could round to more than `MATCH_ABOVE`: an upper bound from the characters in common."""
-    total = len(first) + len(second)
-    needed = (MATCH_ABOVE + 0.5) / 200 * total  # ratio = 2 * matches / total
+@lru_cache(maxsize=1 << 12)
+def _letters(text: str) -> Counter[str]:
+    return Counter(text)
+
+
+def _exceeds(first: str, second: str) -> bool:
+    """`_ratio(first, second) > 85`, decided without it where lengths or letters alone rule it out."""
+    needed = (MATCH_ABOVE + 0.5) / 200 * (len(first) + len(second))  # ratio = 2 * matching letters / all letters
     if min(len(first), len(second)) < needed:
         return False
-    return sum((Counter(first) & Counter(second)).values()) >= needed
+    other = _letters(second)
+    if sum(min(count, other[letter]) for letter, count in _letters(first).items()) < needed:
+        return False
+    return _ratio(first, second) > MATCH_ABOVE
 
 
 @lru_cache(maxsize=1 << 16)
 def matches(first: Option, second: Option) -> bool:
     """`token_set_ratio(first, second) > 85`, mostly without the cost of a full comparison."""
-    parts = _parts(str(first), str(second))
-    if parts is None:
+    left, right = _tokens(str(first)), _tokens(str(second))
+    if not left or not right:
         return False
-    common, left, right = parts
-    return any(
-        a == b or (_can_match(a, b) and _ratio(a, b) > MATCH_ABOVE)
-        for a, b in ((common, left), (common, right), (left, right))
-    )
+    common, first_side, second_side = _sides(left, right)
+    if not common:
+        return _exceeds(first_side, second_side)
+    if common in (first_side, second_side):
+        return True
+    return _exceeds(common, first_side) or _exceeds(common, second_side) or _exceeds(first_side, second_side)
 
 
 @lru_cache(maxsize=1 << 12)
