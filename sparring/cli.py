@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from sparring.errors import SparringError, unknown
 
@@ -31,8 +32,6 @@ sparring: a gym in which LLM agents learn by acting over many turns
 Each command has --help with examples.
 """
 
-Positional = tyro.conf.Positional
-
 
 def _envs() -> None:
     """List the registered environments.
@@ -42,7 +41,9 @@ def _envs() -> None:
     """
     from sparring.registration import describe, env_ids, load_plugins, wrapper_names
 
-    table = Table("id", "splits", "deterministic", "snapshots", "turn limit", title="Environments")
+    table = Table(
+        Column("id", no_wrap=True), "splits", "deterministic", "snapshots", "turn limit", title="Environments"
+    )
     for id in env_ids():
         try:
             found = describe(id)
@@ -65,7 +66,7 @@ def _envs() -> None:
 
 
 def _play(
-    env: Positional[str],
+    env: tyro.conf.Positional[str],
     /,
     seed: int = 0,
     split: str | None = None,
@@ -97,7 +98,63 @@ def _play(
         made.close()
 
 
-def _check(env: Positional[str], /, options: dict[str, str] | None = None) -> None:
+def _bench(
+    env: tyro.conf.Positional[str],
+    /,
+    agents: str = "random,oracle",
+    split: str = "test",
+    tasks: int | None = None,
+    seeds: tuple[int, ...] = (0,),
+    baseline: str | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    options: dict[str, str] | None = None,
+    max_turns: int | None = None,
+    concurrent_episodes: int = 16,
+    step_timeout_s: float | None = None,
+) -> None:
+    """Score agents on the same tasks, with 95 % intervals, paired comparisons and a table to publish.
+
+    Examples:
+        sparring bench WebShop-v1 --agents random,oracle,runs/demo --split test
+        sparring bench WebShop-v1 --agents first-hit,hf:smollm2 --tasks 100 --max-turns 15
+        sparring bench WebShop-v1 --agents openai:qwen3@http://localhost:8000/v1 --tasks 50 --out runs/qwen3
+
+    Args:
+        env: A registered id.
+        agents: Names separated by commas: random, oracle, expert:RATE, first-hit, a run folder, hf:FOLDER,
+            openai:MODEL@URL, or module:attribute of your own.
+        split: The split whose tasks are played.
+        tasks: How many of its tasks; by default all.
+        seeds: Every task is played once under each.
+        baseline: The agent that the others are compared with; by default the first.
+        out: Folder for the report and the episodes; by default a new one under runs/.
+        resume: Keep the episodes that the folder already holds and play only what is missing.
+        options: Keyword arguments of the environment, as name value pairs.
+        max_turns: Cut an episode after this many turns; by default the environment's own limit.
+        concurrent_episodes: Environments played side by side.
+        step_timeout_s: Give up on an environment that takes longer over one step.
+    """
+    from sparring.agents.load import load_agent
+    from sparring.bench import BenchConfig, bench
+    from sparring.settings import EnvConfig
+
+    config = BenchConfig(
+        EnvConfig(env, options or {}, max_turns=max_turns),
+        split,
+        tasks,
+        seeds,
+        concurrent_episodes,
+        step_timeout_s,
+    )
+    folder = out or Path("runs") / f"bench-{env.rpartition('/')[2]}-{time.strftime('%Y%m%d-%H%M%S')}"
+    chosen = [load_agent(name.strip()) for name in agents.split(",") if name.strip()]
+    report = bench(chosen, config, folder, baseline=baseline, resume=resume, show_progress=True)
+    print(report.to_markdown())
+    print(f"\nThe report and all episodes are in {folder}")
+
+
+def _check(env: tyro.conf.Positional[str], /, options: dict[str, str] | None = None) -> None:
     """Run every conformance check on an environment; exits 1 if one fails.
 
     Examples:
@@ -208,7 +265,7 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         SparringError: what `main` prints in one line.
     """
-    simple: dict[str, Callable[..., None]] = {"envs": _envs, "play": _play, "check": _check}
+    simple: dict[str, Callable[..., None]] = {"envs": _envs, "play": _play, "bench": _bench, "check": _check}
     nested: dict[str, Callable[[Sequence[str]], None]] = {"train": _train, "webshop": _webshop}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE.format(trainers=", ".join(TRAINERS)))
