@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sparring.agents.scripted import ExpertPolicy, RandomPolicy
+from sparring.agents.load import load_agent
 from sparring.envs.base import TextEnv
 from sparring.envs.pool import EnvPool
 from sparring.errors import InvalidConfig, unknown
@@ -34,10 +35,34 @@ class Collection:
         """All episodes, group after group."""
         return [trajectory for group in self.groups for trajectory in group]
 
+    def summary(self) -> dict[str, float]:
+        """What metrics say about the episodes: means over them, and how many were lost."""
+        episodes = self.trajectories
+        count = len(episodes) or math.nan
+        return {
+            "return_mean": sum(one.total_reward for one in episodes) / count,
+            "score": sum(one.score for one in episodes) / count,
+            "success": sum(one.success for one in episodes) / count,
+            "turns_mean": sum(len(one.turns) for one in episodes) / count,
+            "action_tokens_mean": sum(action_tokens(one) for one in episodes) / count,
+            "truncated": sum(one.stop in (Stop.TRUNCATED, Stop.MAX_TURNS) for one in episodes) / count,
+            "context_full": sum(one.stop is Stop.CONTEXT_FULL for one in episodes) / count,
+            "failed": self.failed,
+        }
 
-def group_starts(seed: int, step: int, *, groups: int, size: int, split: str) -> list[Start]:
-    """The starts of one step: members of a group share task and environment seed, and differ in sampling seed."""
-    rng = np.random.default_rng(entropy(seed, step, "starts"))
+
+def action_tokens(trajectory: Trajectory) -> int:
+    """How many tokens the policy sampled in an episode."""
+    return sum(len(turn.action.token_ids) for turn in trajectory.turns)
+
+
+def group_starts(seed: int, step: int, *, groups: int, size: int, split: str, attempt: int = 0) -> list[Start]:
+    """The starts of one step: members of a group share task and environment seed, and differ in sampling seed.
+
+    Args:
+        attempt: counts the draws within a step, where groups that teach nothing are replaced by others.
+    """
+    rng = np.random.default_rng([*entropy(seed, step, "starts"), attempt])
     seeds = rng.integers(2**31, size=groups)
     sampling = rng.integers(2**31, size=(groups, size))
     return [
@@ -55,16 +80,6 @@ def collect_groups(policy: Policy, pool: EnvPool, starts: Sequence[Start], setti
         for first in range(0, len(trajectories), size)
     )
     return Collection(groups, failed=len(trajectories) - sum(len(group) for group in groups))
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Attributes: score and success, means over the episodes; episodes, how many; failed, how many were lost."""
-
-    score: float
-    success: float
-    episodes: int
-    failed: int
 
 
 def evaluation_split(pool: EnvPool, wanted: str | None) -> str:
@@ -110,41 +125,10 @@ def evaluation_starts(pool: EnvPool, split: str, episodes: int, seed: int = 0) -
     ]
 
 
-def evaluate(policy: Policy, pool: EnvPool, starts: Sequence[Start], setting: Setting) -> Evaluation:
-    """Play the starts and take the means; episodes that the environment failed in are left out and counted."""
-    whole = [one for one in rollout(policy, pool, starts, setting) if one.stop is not Stop.ENV_ERROR]
-    count = max(len(whole), 1)
-    return Evaluation(
-        score=sum(one.score for one in whole) / count,
-        success=sum(one.success for one in whole) / count,
-        episodes=len(whole),
-        failed=len(starts) - len(whole),
-    )
-
-
-def demonstrator(spec: str) -> tuple[Policy, tuple[str, ...]]:
-    """A scripted agent by name, and the wrappers that it needs innermost.
-
-    Args:
-        spec: `expert`, `expert:RATE` (errs at that rate each turn), or `random`.
-    Raises:
-        UnknownName: no such agent. InvalidConfig: the rate is no number within 0 and 1.
-    """
-    name, _, rate = spec.partition(":")
-    if name == "random" and not rate:
-        return RandomPolicy(), ()
-    if name == "expert":
-        try:
-            return ExpertPolicy(float(rate or 0)), ("expert",)
-        except ValueError as error:
-            raise InvalidConfig(f'the error rate in "{spec}" must be a number within 0 and 1') from error
-    raise unknown("demonstrator", spec, ("expert", "random"), "Write expert:0.3 for an expert that errs at rate 0.3.")
-
-
 def demonstrate(
     env: EnvConfig,
-    setting: Setting,
     spec: str,
+    setting: Setting,
     *,
     episodes: int,
     split: str | None,
@@ -152,9 +136,17 @@ def demonstrate(
     pool_size: int = 32,
     on_finish: Callable[[Trajectory], None] | None = None,
 ) -> list[Trajectory]:
-    """Let a scripted agent play, and return the episodes that the environment did not fail in."""
-    policy, wrappers = demonstrator(spec)
-    with EnvPool(env.maker(wrappers), pool_size) as pool:
+    """Let an agent play, and return the episodes that the environment did not fail in.
+
+    Args:
+        spec: the agent, as `sparring.agents.load.load_agent` reads it, such as `expert:0.3`.
+        setting: what the learner will be shown; the agent's own wrappers go beneath those of `env`.
+        split: None for the training split.
+    Raises:
+        UnknownName: no such agent.
+    """
+    agent = load_agent(spec, wrappers=env.wrappers, memory=setting.memory, system=setting.system)
+    with EnvPool(replace(env, wrappers=agent.wrappers).maker(), pool_size) as pool:
         starts = group_starts(seed, 0, groups=episodes, size=1, split=split or training_split(pool))
-        played = rollout(policy, pool, starts, setting, on_finish=on_finish)
+        played = rollout(agent.policy, pool, starts, replace(setting, wrappers=agent.wrappers), on_finish=on_finish)
     return [one for one in played if one.stop is not Stop.ENV_ERROR]

@@ -1,12 +1,12 @@
 """What surrounds a training loop: budget, clock, progress bar, metrics, interrupts, checkpoints, curve.
 
-    with Session(run, loop) as session:
+    with Session("sft", run, loop) as session:
         for step in session.steps():
             with session.timed("update"):
                 ...
-            session.log(step, {"loss": loss})
-            session.save_if_due(step, write)
-        session.finish(write)
+            session.log({"loss": loss})
+            session.save_if_due(learner.write)
+        session.finish(learner.write)
 
 All randomness of a trainer is a function of its seed and the step (`entropy`), so the generators have no state to
 save: a checkpoint is the weights, the optimiser, and the counters kept here.
@@ -71,20 +71,20 @@ class Session:
     """One stretch of a training run, from its start or from its last checkpoint.
 
     Args:
+        trainer: its name, for the command that continues the run.
         run: the run folder; metrics after its last checkpoint are dropped, since they will be written again.
         loop: the budget and the intervals.
-        resume_command: what to type to go on, shown at the end.
-        totals: names of counters that are summed over the run (`env_turns`, `tokens`).
+
+    Attributes:
+        step: the step under way, or the last one done. totals: counters summed over the run.
     """
 
-    def __init__(self, run: RunFolder, loop: LoopConfig, *, resume_command: str, totals: tuple[str, ...] = ()) -> None:
-        self.run, self.loop, self._resume_command = run, loop, resume_command
-        self.console = Console()
-        self.first_step = 1
-        self.totals = dict.fromkeys(totals, 0)
+    def __init__(self, trainer: str, run: RunFolder, loop: LoopConfig) -> None:
+        self.run, self.loop, self._trainer = run, loop, trainer
+        self.step = 0
+        self.totals: dict[str, int] = {}
         self._seconds_before = 0.0
         self._restore()
-        self.step = self.first_step - 1
         self._saved_step = self.step
         self._started = time.monotonic()
         self._uncounted = 0.0
@@ -100,7 +100,7 @@ class Session:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[status]}"),
-            console=self.console,
+            console=Console(),
         )
         self._bar = self._progress.add_task(run.path.name, total=loop.steps, completed=self.step, status="")
 
@@ -111,7 +111,7 @@ class Session:
             return
         try:
             state = json.loads((latest[1] / STATE_FILE).read_text())
-            self.first_step = int(state["step"]) + 1
+            self.step = int(state["step"])
             self._seconds_before = float(state["seconds"])
             self.totals.update({name: int(value) for name, value in state["totals"].items()})
         except (OSError, ValueError, KeyError) as error:
@@ -126,9 +126,9 @@ class Session:
 
     @property
     def progress(self) -> float:
-        """Share of the budget used, by steps or by time, whichever is further."""
+        """Share of the budget used before this step, by steps or by time, whichever is further."""
         by_time = self.seconds / self.loop.max_seconds if self.loop.max_seconds else 0.0
-        return max(self.step / self.loop.steps, by_time)
+        return max((self.step - 1) / self.loop.steps, by_time)
 
     @contextmanager
     def timed(self, name: str, *, counted: bool = True) -> Iterator[None]:
@@ -148,27 +148,33 @@ class Session:
             if self.loop.max_seconds is not None and self.seconds >= self.loop.max_seconds:
                 return
             self._timers = {}
-            yield self.step + 1
             self.step += 1
+            yield self.step
 
-    def evaluation_due(self, step: int) -> bool:
+    @property
+    def is_evaluation_due(self) -> bool:
         """Whether to evaluate after this step: every `eval_every` steps."""
-        return self.loop.eval_every > 0 and step % self.loop.eval_every == 0
+        return self.loop.eval_every > 0 and self.step % self.loop.eval_every == 0
 
-    def log(self, step: int, row: Mapping[str, float | None], status: str = "") -> None:
+    def count(self, **amounts: int) -> None:
+        """Add to the run's counters."""
+        for name, amount in amounts.items():
+            self.totals[name] = self.totals.get(name, 0) + amount
+
+    def log(self, row: Mapping[str, float | None], status: str = "") -> None:
         """Write a row of metrics: `step`, `seconds`, the counters, the timers, and `row`. Not a number becomes null."""
         timers = {f"{name}_seconds": round(spent, 4) for name, spent in self._timers.items()}
-        whole = {"step": step, "seconds": round(self.seconds, 3), **self.totals, **row, **timers}
+        whole = {"step": self.step, "seconds": round(self.seconds, 3), **self.totals, **row, **timers}
         clean = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in whole.items()
         }
         self.run.log(clean)
-        self._progress.update(self._bar, completed=step, status=status)
+        self._progress.update(self._bar, completed=self.step, status=status)
         if self._writer is not None:
             for name, value in clean.items():
                 if value is not None and name != "step":
-                    self._writer.add_scalar(name, value, step)
+                    self._writer.add_scalar(name, value, self.step)
 
     def say(self, text: str) -> None:
         """Print a line above the progress bar."""
@@ -176,30 +182,30 @@ class Session:
 
     # Checkpoints
 
-    def save_if_due(self, step: int, write: Callable[[Path], None]) -> None:
+    def save_if_due(self, write: Callable[[Path], None]) -> None:
         """Write a checkpoint every `checkpoint_every` steps."""
-        if step % self.loop.checkpoint_every == 0:
-            self._save(step, write)
+        if self.step % self.loop.checkpoint_every == 0:
+            self._save(write)
 
-    def _save(self, step: int, write: Callable[[Path], None]) -> None:
-        with self.run.checkpoint(step, keep=self.loop.keep_checkpoints) as folder:
+    def _save(self, write: Callable[[Path], None]) -> None:
+        with self.run.checkpoint(self.step, keep=self.loop.keep_checkpoints) as folder:
             write(folder)
-            state = {"step": step, "seconds": self.seconds, "totals": self.totals}
+            state = {"step": self.step, "seconds": self.seconds, "totals": self.totals}
             write_atomic(folder / STATE_FILE, json.dumps(state))
-        self._saved_step = step
+        self._saved_step = self.step
 
     def finish(self, write: Callable[[Path], None]) -> None:
         """Write the last checkpoint and the learning curve, and say how to go on."""
         from sparring.trainers.curve import save_curve
 
         if self.step > self._saved_step:
-            self._save(self.step, write)
+            self._save(write)
         save_curve(self.run)
         if self._writer is not None:
             self._writer.close()
         why = "Stopped on request" if self._stop_asked.is_set() else "Finished"
         self.say(f"{why} after step {self.step} ({self.seconds:.0f} s of training): {self.run.path}")
-        self.say(f"Go on with: {self._resume_command}")
+        self.say(f"Go on with: sparring train {self._trainer} --run {self.run.path} --resume")
 
     # Interrupts
 

@@ -1,0 +1,98 @@
+"""What is being trained, and how it is put into a checkpoint and got out again, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparring.agents.hf import HFPolicy
+from sparring.agents.models import Lora, load_model
+from sparring.errors import InvalidConfig, InvalidData
+from sparring.runs import RunFolder, write_folder
+from sparring.settings import AgentConfig
+from sparring.trainers.optim import OptimConfig, build_optimizer
+
+OPTIMIZER_FILE = "optimizer.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A model under training, with its tokenizer and optimiser."""
+
+    model: Any
+    tokenizer: Any
+    optimizer: torch.optim.AdamW
+
+    def write(self, folder: Path) -> None:
+        """Fill a checkpoint's folder: a Hugging Face folder (or an adapter's), and the optimiser beside it."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        torch.save(self.optimizer.state_dict(), folder / OPTIMIZER_FILE)
+
+    def policy(self, agent: AgentConfig, *, greedy: bool = False) -> HFPolicy:
+        """A policy that shares the model's weights; tell it `weights_changed()` after a step."""
+        return HFPolicy(
+            self.model,
+            self.tokenizer,
+            temperature=agent.temperature,
+            greedy=greedy,
+            max_new_tokens=agent.max_action_tokens,
+            constrained=agent.constrained,
+        )
+
+
+def load_learner(
+    model: str, optim: OptimConfig, run: RunFolder, *, lora_rank: int = 0, texts: Iterable[str] | None = None
+) -> Learner:
+    """Load the run's newest checkpoint, optimiser included, or else begin from `model`.
+
+    Args:
+        model: `tiny`, `smollm2`, a model folder, or a run folder, whose newest checkpoint is taken.
+        lora_rank: put a fresh adapter of this rank on the model and train it alone; 0 trains what there is.
+        texts: what the tokenizer of `tiny` is trained on.
+    Raises:
+        UnknownName: no such model. InvalidConfig: `model` is a run without a checkpoint.
+        InvalidData: a checkpoint without its optimiser's state.
+    """
+    latest = run.latest_checkpoint()
+    if latest is None:
+        lora = Lora(rank=lora_rank, alpha=2 * lora_rank) if lora_rank else None
+        loaded, tokenizer = load_model(_start(model), lora=lora, texts=texts)
+        return Learner(loaded, tokenizer, build_optimizer(loaded, optim))
+    loaded, tokenizer = load_model(latest[1])
+    optimizer = build_optimizer(loaded, optim)
+    path = latest[1] / OPTIMIZER_FILE
+    try:
+        optimizer.load_state_dict(torch.load(path, weights_only=True))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InvalidData(
+            f"{path} does not hold the optimiser of this run, so it can't go on. Start a new run from its weights "
+            f"with --model {latest[1]} ({error})"
+        ) from error
+    return Learner(loaded, tokenizer, optimizer)
+
+
+def _start(model: str) -> str:
+    """The folder that a run's name stands for; other names are left to `load_model`."""
+    run = RunFolder(Path(model))
+    if not run.config_path.exists():
+        return model
+    latest = run.latest_checkpoint()
+    if latest is None:
+        raise InvalidConfig(f"{model} is a run without a checkpoint, so there is no model to start from")
+    return str(latest[1])
+
+
+def load_reference(learner: Learner, run: RunFolder) -> Any:
+    """A frozen copy of the model that a run started from, kept in `reference/` so that a resumed run has the same."""
+    folder = run.path / "reference"
+    if not folder.exists():
+        with write_folder(folder) as partial:
+            learner.model.save_pretrained(partial)
+            learner.tokenizer.save_pretrained(partial)
+    model, _ = load_model(folder)
+    return model.requires_grad_(False)

@@ -1,0 +1,68 @@
+"""The command line of a trainer: its config dataclass through tyro, with defaults from a file or a run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+from rich.console import Console
+
+from sparring.errors import InvalidConfig, SparringError
+from sparring.runs import RunFolder, from_plain
+
+ConfigT = TypeVar("ConfigT", bound=Any)
+
+
+def parse(kind: type[ConfigT], trainer: str, arguments: Sequence[str], description: str | None = None) -> ConfigT:
+    """Read a trainer's settings.
+
+    `--config FILE` takes the defaults from a run's config.toml; `--resume` takes them from the run that is to be
+    continued; whatever else is given overrides them.
+
+    Args:
+        kind: the trainer's config dataclass. trainer: its name.
+    Raises:
+        InvalidConfig: a file that does not fit, or a value outside what is allowed.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    early.add_argument("--run", type=Path, default=next(one.default for one in fields(kind) if one.name == "run"))
+    early.add_argument("--resume", action="store_true")
+    known, _ = early.parse_known_args(list(arguments))
+    rest = list(arguments)
+    source: Path | None = None
+    if known.config is not None:
+        at = next(index for index, one in enumerate(rest) if one == "--config" or one.startswith("--config="))
+        del rest[at : at + (1 if "=" in rest[at] else 2)]
+        source = known.config
+    elif known.resume and RunFolder(known.run).config_path.exists():
+        source = RunFolder(known.run).config_path
+    program = f"sparring train {trainer}"
+    if source is None:
+        return tyro.cli(kind, args=rest, prog=program, description=description)
+    return tyro.cli(kind, args=rest, prog=program, description=description, default=_read(kind, trainer, source))
+
+
+def _read(kind: type[ConfigT], trainer: str, path: Path) -> ConfigT:
+    try:
+        whole = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidConfig(f"{path} can't be read as a run's config.toml: {error}") from error
+    if whole.get("trainer") != trainer:
+        raise InvalidConfig(f'{path} holds settings of the trainer "{whole.get("trainer")}", not of {trainer}')
+    return from_plain(kind, whole.get("config", {}), str(path))
+
+
+def run_module(main: Callable[[Sequence[str]], None]) -> None:
+    """Run a trainer's `main` as `python -m …`: an expected error is one line, and exit status 2."""
+    try:
+        main(sys.argv[1:])
+    except SparringError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False)
+        sys.exit(2)

@@ -1,0 +1,281 @@
+"""Imitation: make likelier what good episodes did.
+
+    python -m sparring.trainers.sft --run runs/first --demos.agent expert:0.3 --demos.episodes 2000 --steps 500
+    python -m sparring.trainers.sft --run runs/second --data runs/first/trajectories --min-score 0.9
+    python -m sparring.trainers.sft --run runs/lora --model smollm2 --lora-rank 16 --optim.lr 1e-4
+    python -m sparring.trainers.sft --run runs/first --resume
+
+Behaviour cloning (Pomerleau 1991) on episodes of many turns, with the loss on action tokens only. Fed with an
+agent's own best episodes (`--data`, `--top-fraction`) it is rejection fine-tuning.
+
+Departures from the usual recipe:
+1. Nothing is re-tokenised: episodes of a language model keep the ids that it sampled. Scripted actions are spelled
+   along the path that constrained decoding would take.
+2. Where decoding is constrained, so is the loss: probabilities are renormalised over the admissible tokens, and
+   a token without alternative costs nothing. `--agent.no-constrained` trains and acts freely.
+3. The loss of a step is its mean over all action tokens; `--aggregation` has the other ways.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+
+from sparring import trajectories
+from sparring.agents.models.tiny import build_tiny
+from sparring.errors import InvalidConfig
+from sparring.rollout import Setting
+from sparring.runs import RunFolder
+from sparring.settings import AgentConfig, EnvConfig
+from sparring.trainers.batch import Sample, collate, micro_batches, samples_of, score_tokens, vocabulary_size
+from sparring.trainers.checkpoint import Learner, load_learner
+from sparring.trainers.collect import demonstrate
+from sparring.trainers.command import parse, run_module
+from sparring.trainers.evaluate import Evaluator
+from sparring.trainers.losses import Aggregation, aggregate, negative_log_likelihood, token_weights
+from sparring.trainers.optim import OptimConfig, learning_rate, take_step
+from sparring.trainers.session import LoopConfig, Session, entropy
+from sparring.trainers.tally import Tally
+from sparring.types import Trajectory
+
+# More text than this adds nothing to the vocabulary of a tokenizer, and training it would take long.
+TOKENIZER_EPISODES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class DemosConfig:
+    """Whose episodes to imitate, where no data is given."""
+
+    agent: str = "expert:0.3"
+    """The demonstrator, as the benchmark names agents: expert, expert:0.3, random, a run folder …"""
+    episodes: int = 2000
+    split: str | None = None
+    """Split of their tasks; by default the environment's training split."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise InvalidConfig(f"demos.episodes must be at least 1, got {self.episodes}")
+
+
+@dataclass(frozen=True, slots=True)
+class TinyConfig:
+    """Shape of the model `tiny`, and of its tokenizer, which is trained on the demonstrations."""
+
+    vocabulary: int = 2048
+    """Tokens at most."""
+    hidden: int = 64
+    layers: int = 3
+    heads: int = 4
+    max_context: int = 2048
+    """Longest sequence, in tokens."""
+    special_tokens: tuple[str, ...] = ()
+    """Texts that get a token of their own, such as the index tags of a renderer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings of an imitation run."""
+
+    run: Path = Path("runs/sft")
+    """The run folder to write."""
+    model: str = "tiny"
+    """Where to start: tiny, smollm2, a model folder, or a run folder (its newest checkpoint)."""
+    env: EnvConfig = field(default_factory=EnvConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-3))
+    loop: Annotated[LoopConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=LoopConfig)
+    demos: DemosConfig = field(default_factory=DemosConfig)
+    tiny: TinyConfig = field(default_factory=TinyConfig)
+    seed: int = 0
+    resume: bool = False
+    """Continue the run in `run` from its last checkpoint, with its own settings where none are given."""
+
+    data: Path | None = None
+    """Trajectories to imitate: a .jsonl.zst file or a folder of them; by default `demos` plays them."""
+    min_score: float | None = None
+    """Leave out episodes of a lower score."""
+    top_fraction: float = 1.0
+    """Of the rest, keep this share of the best by score."""
+    batch_episodes: int = 8
+    """Sequences in an optimiser step."""
+    aggregation: Aggregation = "token-mean"
+    max_episode_tokens: int = 512
+    """The constant that seq-mean-token-sum-norm divides by."""
+    lora_rank: int = 0
+    """Train a fresh LoRA adapter of this rank; 0 trains the whole model (or the adapter that it has)."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("batch_episodes", 1), ("max_episode_tokens", 1), ("lora_rank", 0)):
+            if getattr(self, name) < low:
+                raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if not 0 < self.top_fraction <= 1:
+            raise InvalidConfig(f"top_fraction must be above 0 and at most 1, got {self.top_fraction}")
+
+    @property
+    def setting(self) -> Setting:
+        """What the episodes share."""
+        return Setting(self.env.full_id, self.env.wrappers, self.agent.memory, self.agent.system)
+
+
+def train(config: Config) -> Path:
+    """Train as `config` says, and return the run folder.
+
+    Raises:
+        InvalidConfig: `run` holds a run already and `resume` was not asked for, no episode passes the filter, or
+            the settings don't fit together.
+        Diverged: a gradient was not finite. MissingExtra: an optional package is missing.
+    """
+    run = RunFolder.create(config.run, "sft", replace(config, resume=False), resume=config.resume)
+    played = demonstrations(config, run)
+    model = tiny_folder(config, run, played) if config.model == "tiny" else config.model
+    learner = load_learner(model, config.optim, run, lora_rank=config.lora_rank)
+    samples = lessons_of(config, learner, select(played, config.min_score, config.top_fraction))
+    with (
+        Evaluator(learner, config.env, config.agent, config.setting, config.loop) as evaluator,
+        Session("sft", run, config.loop) as session,
+    ):
+        for step in session.steps():
+            part = [samples[index] for index in batch_indices(config, len(samples), step)]
+            with session.timed("update"):
+                row = update(config, learner, part, step, session.progress)
+            session.count(sequences=len(part), tokens=sum(len(sample.ids_T) for sample in part))
+            row["epoch"] = step * config.batch_episodes / len(samples)
+            if session.is_evaluation_due:
+                row |= evaluator.row(session)
+            session.log(row, status=f"loss {row['loss']:.3f}")
+            session.save_if_due(learner.write)
+        session.finish(learner.write)
+    return config.run
+
+
+def demonstrations(config: Config, run: RunFolder) -> list[Trajectory]:
+    """The episodes to imitate: read from `data`, or played once and kept in the run's `trajectories/`."""
+    if config.data is not None:
+        return list(trajectories.read(config.data))
+    path = run.trajectories_path("demos")
+    if not path.exists():
+        demos = config.demos
+        played = demonstrate(
+            config.env, demos.agent, config.setting, episodes=demos.episodes, split=demos.split, seed=config.seed
+        )
+        trajectories.write(path, played)
+    return list(trajectories.read(path))
+
+
+def select(played: Sequence[Trajectory], min_score: float | None, top_fraction: float) -> list[Trajectory]:
+    """Keep episodes of at least `min_score`, and of those the best `top_fraction`; the order stays.
+
+    Raises:
+        InvalidConfig: none is left.
+    """
+    passed = [one for one in played if one.turns and (min_score is None or one.score >= min_score)]
+    if not passed:
+        best = max((one.score for one in played), default=0.0)
+        raise InvalidConfig(f"no episode passes the filter: of {len(played)} the best scores {best}. Lower min_score")
+    best_first = sorted(range(len(passed)), key=lambda index: -passed[index].score)
+    kept = set(best_first[: max(1, round(top_fraction * len(passed)))])
+    return [one for index, one in enumerate(passed) if index in kept]
+
+
+def tiny_folder(config: Config, run: RunFolder, played: Sequence[Trajectory]) -> str:
+    """Build the model `tiny` in the run's `start/`, with a tokenizer trained on the episodes."""
+    shape = config.tiny
+    return str(
+        build_tiny(
+            texts_of(played[:TOKENIZER_EPISODES]),
+            run.path / "start",
+            vocabulary=shape.vocabulary,
+            hidden=shape.hidden,
+            layers=shape.layers,
+            heads=shape.heads,
+            special_tokens=shape.special_tokens,
+            max_context=shape.max_context,
+            seed=config.seed,
+        )
+    )
+
+
+def texts_of(played: Iterable[Trajectory]) -> list[str]:
+    """Every different text of some episodes, in order: instructions, observations, actions and admissible actions."""
+
+    def texts() -> Iterator[str]:
+        for one in played:
+            yield one.instruction
+            for turn in one.turns:
+                yield turn.observation.text
+                yield turn.action.text
+                if turn.observation.actions is not None:
+                    yield from turn.observation.actions.choices
+                    yield from (form.prefix + form.suffix for form in turn.observation.actions.forms)
+
+    return list(dict.fromkeys(texts()))
+
+
+def lessons_of(config: Config, learner: Learner, played: Sequence[Trajectory]) -> list[Sample]:
+    """The token sequences of the episodes, those that overran the model's context left out.
+
+    Raises:
+        InvalidConfig: none fits the context.
+    """
+    policy = learner.policy(config.agent)
+    grammar = policy.grammar if config.agent.constrained else None
+    samples = [sample for one in played for sample in samples_of(one, policy.chat, grammar, system=config.agent.system)]
+    fitting = [sample for sample in samples if len(sample.ids_T) <= policy.max_context]
+    if not fitting:
+        shortest = min(len(sample.ids_T) for sample in samples)
+        raise InvalidConfig(f"the shortest sequence has {shortest} tokens, the model takes {policy.max_context}")
+    return fitting
+
+
+def batch_indices(config: Config, count: int, step: int) -> list[int]:
+    """Which of `count` samples a step learns from: each epoch goes through all of them in an order of its own."""
+    first = (step - 1) * config.batch_episodes
+    places = range(first, first + config.batch_episodes)
+    orders = {
+        epoch: np.random.default_rng(entropy(config.seed, epoch, "epoch")).permutation(count)
+        for epoch in {place // count for place in places}
+    }
+    return [int(orders[place // count][place % count]) for place in places]
+
+
+def update(config: Config, learner: Learner, samples: Sequence[Sample], step: int, progress: float) -> dict[str, float]:
+    """Take one optimiser step on some samples, and return what to log about it."""
+    began = time.monotonic()
+    lengths_B = torch.tensor([len(sample.sampled_n) for sample in samples])
+    weights_B = token_weights(lengths_B, config.aggregation, max_tokens=config.max_episode_tokens)
+    tally, total = Tally(), 0.0
+    # Dropout draws from torch's global generator: it is seeded by the step, and put back afterwards.
+    with torch.random.fork_rng():
+        torch.manual_seed(int(np.random.default_rng(entropy(config.seed, step, "dropout")).integers(2**62)))
+        learner.model.train()
+        for rows in micro_batches(samples, config.optim.micro_batch_tokens):
+            batch = collate(
+                [samples[row] for row in rows], vocabulary_size(learner.model), weights_B=weights_B[rows]
+            ).to(learner.model.device)
+            scores = score_tokens(learner.model, batch, config.agent.temperature)
+            loss = aggregate(negative_log_likelihood(scores.logprobs_N), batch.weights_N)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+            tally.add(entropy=scores.entropy_N)
+        learner.model.eval()
+    lr = learning_rate(config.optim, step, progress)
+    norm = take_step(learner.optimizer, config.optim, lr)
+    tokens = sum(len(sample.ids_T) for sample in samples)
+    speed = tokens / (time.monotonic() - began)
+    return {"loss": total, "grad_norm": norm, "lr": lr, **tally.means(), "tokens_per_second": speed}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command `sparring train sft`, given its arguments."""
+    train(parse(Config, "sft", arguments, __doc__))
+
+
+if __name__ == "__main__":
+    run_module(main)
