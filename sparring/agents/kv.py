@@ -45,8 +45,8 @@ class Runner(Protocol):
 class PooledCache(Cache):  # type: ignore[misc]
     """The cache that the model writes into: the pool's first slots, at the positions of the current forward.
 
-    Tensors are laid out [slots, positions + 1, heads, width]; the last position takes the padding's keys and
-    values, which no mask ever shows.
+    Tensors are laid out [slots, heads, positions + 1, width], so that a head's keys stand together; the last
+    position takes the padding's keys and values, which no mask ever shows.
     """
 
     def __init__(self) -> None:
@@ -55,9 +55,21 @@ class PooledCache(Cache):  # type: ignore[misc]
         self.values: list[torch.Tensor] = []
         self.slots = 0
         self.positions = 0
-        self.rows: slice | torch.Tensor = slice(0, 0)
-        self.length = 0
-        self.flat_index = torch.zeros(0, dtype=torch.long)
+        self._width = 0
+        self._length = 0
+        self._writes_BQ = torch.zeros((0, 0), dtype=torch.long)
+        self._flat_index: dict[int, torch.Tensor] = {}
+
+    def aim(self, writes_BQ: torch.Tensor, length: int) -> None:
+        """Prepare a forward of the first B slots.
+
+        Args:
+            writes_BQ: the position that each token's keys and values go to, int64 [B, Q].
+            length: how many positions the rows may attend to.
+        """
+        self._writes_BQ = writes_BQ
+        self._width, self._length = len(writes_BQ), length
+        self._flat_index.clear()
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -70,12 +82,21 @@ class PooledCache(Cache):  # type: ignore[misc]
 
     def _allocate(self, like: torch.Tensor) -> torch.Tensor:
         _, heads, _, width = like.shape
-        return like.new_zeros((self.slots, self.positions + 1, heads, width))
+        # Zeros, because a masked weight of 0 times whatever memory held could be NaN.
+        return like.new_zeros((self.slots, heads, self.positions + 1, width))
 
     def _write(self, pool: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        flat = pool.view(-1, pool.shape[2] * pool.shape[3])
-        flat.index_copy_(0, self.flat_index, states.transpose(1, 2).reshape(-1, flat.shape[1]))
-        return pool[self.rows, : self.length].transpose(1, 2)
+        width = pool.shape[3]
+        pool.view(-1, width).index_copy_(0, self._places(pool.shape[1]), states.reshape(-1, width))
+        return pool[: self._width, :, : self._length]
+
+    def _places(self, heads: int) -> torch.Tensor:
+        """Where each of the B x H x Q vectors of a forward goes in the flattened pool."""
+        if heads not in self._flat_index:
+            vectors_BH = torch.arange(self._width * heads, device=self._writes_BQ.device).view(self._width, heads, 1)
+            places = vectors_BH * (self.positions + 1) + self._writes_BQ.unsqueeze(1)
+            self._flat_index[heads] = places.reshape(-1)
+        return self._flat_index[heads]
 
     def grow(self, slots: int, positions: int) -> None:
         """Make room for at least so many slots and positions; what is held stays."""
@@ -88,8 +109,8 @@ class PooledCache(Cache):  # type: ignore[misc]
             return
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
-                new = old.new_zeros((slots, positions + 1, *old.shape[2:]))
-                new[: self.slots, : self.positions] = old[:, : self.positions]
+                new = old.new_zeros((slots, old.shape[1], positions + 1, old.shape[3]))
+                new[: self.slots, :, : self.positions] = old[:, :, : self.positions]
                 tensors[layer] = new
         self.slots, self.positions = slots, positions
 
@@ -97,18 +118,18 @@ class PooledCache(Cache):  # type: ignore[misc]
         """Exchange slots pairwise, up to `length` positions."""
         here, there = torch.tensor([*left, *right]), torch.tensor([*right, *left])
         for pool in (*self.keys, *self.values):
-            pool[here, :length] = pool[there, :length]
+            pool[here, :, :length] = pool[there, :, :length]
 
     def copy(self, source: Sequence[int], target: Sequence[int], length: int) -> None:
         """Copy slots pairwise, up to `length` positions."""
         for pool in (*self.keys, *self.values):
-            pool[torch.tensor(target), :length] = pool[torch.tensor(source), :length]
+            pool[torch.tensor(target), :, :length] = pool[torch.tensor(source), :, :length]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        return self.length
+        return self._length
 
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        return self.length, 0
+        return self._length, 0
 
 
 class PooledRunner:
@@ -260,28 +281,25 @@ class PooledRunner:
         logits = self._forward(new, longest)
         for slot, fresh in enumerate(new):
             self._held[slot].extend(fresh)
-        return logits[[self._row_slot[row] for row in rows]]
+        order = [self._row_slot[row] for row in rows]
+        return logits if order == list(range(len(logits))) else logits[order]
 
     def _forward(self, new: Sequence[Sequence[int]], longest: int) -> torch.Tensor:
         device = self._model.device
         width, chunk = len(new), max(map(len, new))
         trash = self._cache.positions
         ids, positions, writes = [], [], []
-        for slot, fresh in enumerate(new):
-            start, padding = len(self._held[slot]), chunk - len(fresh)
+        for held, fresh in zip(self._held, new, strict=False):
+            padding, at = chunk - len(fresh), range(len(held), len(held) + len(fresh))
             ids.append([0] * padding + list(fresh))
-            at = list(range(start, start + len(fresh)))
-            positions.append([0] * padding + at)
-            base = slot * (trash + 1)
-            writes.append([base + trash] * padding + [base + position for position in at])
+            positions.append([0] * padding + list(at))
+            writes.append([trash] * padding + list(at))
         positions_BQ = torch.tensor(positions, device=device)
         visible_BQL = torch.arange(longest, device=device) <= positions_BQ.unsqueeze(-1)
         dtype = self._model.dtype
         mask = torch.zeros((width, 1, chunk, longest), dtype=dtype, device=device)
         mask.masked_fill_(~visible_BQL.unsqueeze(1), torch.finfo(dtype).min)
-        self._cache.rows = slice(0, width)
-        self._cache.length = longest
-        self._cache.flat_index = torch.tensor(writes, device=device).view(-1)
+        self._cache.aim(torch.tensor(writes, device=device), longest)
         output = self._model(
             input_ids=torch.tensor(ids, device=device),
             attention_mask=mask,
