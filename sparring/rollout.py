@@ -304,6 +304,8 @@ async def stream(
     async def answer(batch: list[tuple[Prompt, asyncio.Future[Action]]]) -> None:
         try:
             actions = await act_async(policy, [prompt for prompt, _ in batch])
+        except asyncio.CancelledError:
+            raise  # swallowed, it would leave `serve` waiting for ever
         except BaseException as error:
             for _, waiter in batch:
                 if not waiter.done():

@@ -356,6 +356,24 @@ def test_stream_yields_as_episodes_end_and_stops_when_left() -> None:
     assert threading.active_count() <= before + 2
 
 
+@pytest.mark.timeout(20)
+def test_leaving_while_the_policy_acts_does_not_hang() -> None:
+    class Slow(RandomPolicy):
+        def act(self, prompts: Sequence[Prompt]) -> list[Action]:
+            time.sleep(0.05)
+            return super().act(prompts)
+
+    async def first() -> int:
+        with EnvPool(Copy, 2) as pool:
+            running = stream(Slow(), pool, starts(9), SETTING)
+            index, _ = await anext(running)
+            await asyncio.sleep(0.02)  # by now the other episode's request is being answered
+            await running.aclose()  # type: ignore[attr-defined]
+        return index
+
+    assert asyncio.run(first()) in (0, 1)
+
+
 def test_one_slow_answer_holds_up_nobody_where_the_policy_is_concurrent() -> None:
     class Server:
         """Answers each request in its own time; the first episode's answers wait for all the others to end."""
