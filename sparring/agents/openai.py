@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import httpx
 
 _RETRIED = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
+_NO_JSON = object()
 _HINTS = {
     400: "The server does not accept this request: check the model's name and settings such as max_tokens.",
     401: "Set the environment variable {key} to a valid key.",
@@ -175,7 +176,7 @@ class OpenAIPolicy:
             else:
                 if response.status_code == 200:
                     answer = _json(response)
-                    if answer is not None:
+                    if answer is not _NO_JSON:
                         return self._action(answer, prompt)
                     complaint = f"an answer that is no JSON: {self._excerpt(response.text)}"
                 elif response.status_code in _RETRIED:
@@ -216,7 +217,7 @@ class OpenAIPolicy:
                 f"{self.url} answered with another shape than a chat completion ({type(error).__name__}: {error}): "
                 f"{self._excerpt(repr(answer))}. Expected choices[0].message.content"
             ) from error
-        usage = answer.get("usage") or {}
+        usage = answer.get("usage")
         allowed = prompt.observation.actions if self.list_actions else None
         return Action(
             pick_action(content, allowed),
@@ -244,7 +245,7 @@ def pick_action(answer: str, actions: ActionSet | None) -> str:
     whole = answer.strip()
     if actions is None or actions.admits(whole):
         return whole
-    lines = [line.strip().strip("`*").removeprefix("Action:").strip() for line in whole.splitlines()]
+    lines = [line.strip(" `*").removeprefix("Action:").strip(" `*") for line in whole.splitlines()]
     return next((line for line in reversed(lines) if actions.admits(line)), whole)
 
 
@@ -291,7 +292,7 @@ def _json(response: httpx.Response) -> Any:
     try:
         return response.json()
     except ValueError:
-        return None
+        return _NO_JSON
 
 
 def _context_is_full(response: httpx.Response) -> bool:
