@@ -40,6 +40,11 @@ def named_in(instruction: str, actions: ActionSet) -> list[str]:
     return sorted(found, key=len)
 
 
+def _stands_in(text: str, name: str) -> bool:
+    """Whether a name stands in a text by itself, not inside a longer word or number ("large" in "x-large")."""
+    return re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\d)", text) is not None
+
+
 class FirstHitPolicy:
     """Searches the whole instruction, opens the first hit, sets the options it can find there, buys.
 

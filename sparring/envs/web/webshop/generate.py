@@ -150,7 +150,7 @@ _NOUNS = frozenset(
 
 def title_nouns(title: str) -> tuple[str, ...]:
     """The nouns of a made-up title: the brand, which comes first, and the nouns of the vocabulary."""
-    brand, *rest = title.lower().replace(",", "").split()
+    brand, *rest = title.lower().split()
     return (brand, *(word for word in rest if word in _NOUNS))
 
 
@@ -256,8 +256,8 @@ def _companion(generator: random.Random, family: _Family, anchor: _Draft) -> _Dr
     kind = generator.choice([one for one in words.KINDS if one.category != family.kind.category])
     pool = [feature for name in kind.pools for feature in words.FEATURES[name] if not feature.noun]
     return _Draft(
-        kind, tuple(generator.sample(pool, 2)), anchor.options, anchor.price * generator.uniform(0.3, 0.9), wanted=False,
-        loud=True, stuffed=generator.random() < _STUFFED, material=generator.choice(words.MATERIALS[kind.category]),
+        kind, tuple(generator.sample(pool, 2)), anchor.options, anchor.price * generator.uniform(0.3, 0.9),
+        wanted=False, loud=True, stuffed=generator.random() < _STUFFED, material=generator.choice(words.MATERIALS[kind.category]),
         style=generator.choice(words.STYLES), goes_with=(family.kind, anchor.features),
     )  # fmt: skip
 
@@ -303,10 +303,8 @@ def _title(generator: random.Random, family: _Family, draft: _Draft, brand: str)
     first, second = draft.features[:2]
     before = [feature.name for feature in (first, second) if not feature.noun]
     after = [feature.name for feature in (first, second) if feature.noun]
-    middle = [draft.style] if generator.random() < 0.5 else []
-    parts = [brand, *middle, *before, draft.material, draft.kind.name]
-    title = " ".join(parts).title()
-    return f"{title}, {' '.join(after).title()}" if after else title
+    middle = [draft.style] if generator.random() < 0.3 else []
+    return " ".join((brand, *middle, *before, draft.material, draft.kind.name, *after)).title()
 
 
 def _item(generator: random.Random, family: _Family, draft: _Draft, asin: str) -> Item:

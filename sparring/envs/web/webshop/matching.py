@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from sparring.envs.web.webshop.analysis import analyse
@@ -26,3 +27,18 @@ def stems_of(text: str) -> frozenset[str]:
 def shared_words(text: str, instruction: str) -> int:
     """How many different words of `text` the instruction contains, compared by stem."""
     return len(stems_of(text) & stems_of(instruction))
+
+
+def asked_for(values: Iterable[str], instruction: str) -> frozenset[str]:
+    """The option values that an instruction names as whole words.
+
+    A value that is part of another one named there does not count: "blue" beside "navy blue".
+    """
+    told = instruction.lower()
+    found = [value for value in values if names(told, value)]
+    return frozenset(value for value in found if not any(value != other and names(other, value) for other in found))
+
+
+def names(text: str, value: str) -> bool:
+    """Whether `value` stands in `text` by itself, not as part of a longer word or number."""
+    return re.search(rf"(?<![\w.-]){re.escape(value)}(?![\w-]|\.\d)", text) is not None

@@ -310,13 +310,12 @@ GROUPS = _parse_groups()
 
 
 def coined(rank: int) -> str:
-    """The made-up name of a rank, from 0: three syllables or more, a different name for each rank."""
+    """The made-up name of a rank, from 0: two syllables for the first ranks, then more; a different name each."""
     base = len(SYLLABLES)
-    # The odd factor spreads neighbouring ranks over unlike names; it has no factor in common with the base.
-    block, rest = divmod(rank, base**3)
-    rest = rest * 12_347 % base**3
-    syllables = [SYLLABLES[rest // base**2], SYLLABLES[rest // base % base], SYLLABLES[rest % base]]
-    while block:
-        block, extra = divmod(block, base)
-        syllables.append(SYLLABLES[extra])
-    return "".join(syllables)
+    size, length = base**2, 2
+    while rank >= size:
+        rank -= size
+        size, length = size * base, length + 1
+    # The factor has nothing in common with the base, so it spreads neighbouring ranks over unlike names.
+    number = rank * 12_347 % size
+    return "".join(SYLLABLES[number // base**place % base] for place in reversed(range(length)))

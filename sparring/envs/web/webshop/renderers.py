@@ -1,0 +1,328 @@
+"""Renderings of WebShop for small models: wrappers that use nothing but the visible text.
+
+Each is named in every result that used it. The usual order, innermost first, is
+
+    wrappers=("webshop-brief", "webshop-match", "webshop-index")
+
+| name | what it does | what it spares the model |
+|---|---|---|
+| `webshop-brief` | drops what the conversation has shown already | tokens |
+| `webshop-match` | counts shared words, marks options asked for, limits search words | comparing words |
+| `webshop-price` | says whether a price is within the bound that the instruction states | comparing numbers |
+| `webshop-index` | gives everything clickable a tag, which then is the whole action | copying names |
+
+They read the observation modes `text` and `text_rich`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from sparring.envs.base import EnvType, Info, TextWrapper
+from sparring.envs.web.webshop import pages
+from sparring.envs.web.webshop.matching import asked_for, shared_words, stems_of, words_of
+from sparring.errors import InvalidConfig
+from sparring.types import ActionSet, Form
+
+TAGS = tuple(f"[{number}]" for number in range(64))
+MOST_MATCHES = 9
+ASKED = "(asked)"
+WITHIN, ABOVE, PERHAPS = "(within)", "(above)", "(perhaps)"
+NOTHING_NEW = "(nothing new)"
+_NOTES = (*(f"={count}" for count in range(MOST_MATCHES + 1)), ASKED, WITHIN, ABOVE, PERHAPS)
+
+_BUTTONS = (
+    pages.BACK_TO_SEARCH, pages.PREVIOUS_PAGE, pages.NEXT_PAGE, *pages.SUB_PAGES, pages.BUY_NOW,
+)  # fmt: skip
+_BUTTON_TAGS = {f"click[{name}]": tag for name, tag in zip(_BUTTONS, TAGS, strict=False)}
+_CONSTANT = frozenset(("WebShop", "Instruction:", "Rating: N.A.", "Search", *(
+    "Back to Search", "< Prev", "Next >", "Description", "Features", "Reviews", "Attributes", "Buy Now",
+)))  # fmt: skip
+_RICH = re.compile(r"\[(clicked )?button\] (.*) \[(?:clicked )?button_\]", re.DOTALL)
+_NUMBER = re.compile(r"\$(\d[\d,]*(?:\.\d+)?)")
+_BOUND = re.compile(r"price lower than (\d[\d,]*(?:\.\d+)?) dollars")
+_THANKS, _SCORE = "Thank you for shopping with us!", "Your score (min 0.0, max 1.0)"
+
+
+def special_tokens() -> tuple[str, ...]:
+    """The texts for which a small model's tokenizer should have a token each: tags and marks."""
+    return (*TAGS, *_NOTES, NOTHING_NEW)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One text node of an observation: `text` without the marks of `text_rich`, `notes` put behind it."""
+
+    text: str
+    button: bool = False
+    clicked: bool = False
+    notes: tuple[str, ...] = ()
+
+    def noted(self, note: str) -> Field:
+        """The field with one more note behind it."""
+        return replace(self, notes=(*self.notes, note))
+
+    def __str__(self) -> str:
+        mark = "clicked button" if self.clicked else "button"
+        shown = f"[{mark}] {self.text} [{mark}_]" if self.button else self.text
+        return " ".join((shown, *self.notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """An observation taken apart into fields, and how they were joined."""
+
+    fields: tuple[Field, ...]
+    separator: str
+
+    @staticmethod
+    def read(text: str) -> Screen:
+        """Take an observation apart: `text` at its separators, `text_rich` and shortened ones at line ends."""
+        separator = pages.SEPARATOR if pages.SEPARATOR in text else "\n"
+        parts = text.split(separator)
+        if separator == "\n":
+            parts = [part.strip() for part in parts if part.strip()]
+        return Screen(tuple(_field(part) for part in parts), separator)
+
+    def write(self) -> str:
+        """Join the fields again."""
+        return self.separator.join(map(str, self.fields))
+
+    def products(self, actions: ActionSet) -> Iterator[int]:
+        """The positions of product links, each followed by title and price."""
+        if f"click[{pages.NEXT_PAGE}]" in actions.choices:
+            for at, field in enumerate(self.fields[:-2]):
+                name = field.text.lower()
+                if name not in _BUTTONS and f"click[{name}]" in actions.choices:
+                    yield at
+
+
+def _field(part: str) -> Field:
+    notes: list[str] = []
+    while (cut := part.rfind(" ")) > 0 and part[cut + 1 :] in _NOTES:
+        notes.insert(0, part[cut + 1 :])
+        part = part[:cut]
+    rich = _RICH.fullmatch(part.strip())
+    if rich is None:
+        return Field(part, notes=tuple(notes))
+    return Field(rich[2], True, rich[1] is not None, tuple(notes))
+
+
+def _actions(info: Info) -> ActionSet:
+    actions = info.get("actions")
+    if not isinstance(actions, ActionSet):
+        raise InvalidConfig('WebShop\'s renderers need info["actions"]; put them around sparring/WebShop-v1')
+    return actions
+
+
+class IndexClicks(TextWrapper):
+    """Give everything clickable a tag such as `[7]`, which then is the whole action (`webshop-index`).
+
+    The tag stands behind the text that it names, for a product behind its price, and the ASIN is left out. Buttons
+    have the same tag on every page (`[0]` is Back to Search, `[7]` Buy Now); products and options are counted from
+    `[8]` in the page's order. What finds no tag left below `[64]` keeps its plain action. `search[…]` stays.
+    `info["actions"]` and `info["expert"]` are translated too. It belongs outside of the other renderers.
+    """
+
+    state: ClassVar[tuple[str, ...]] = ("_plain",)
+
+    def __init__(self, env: EnvType) -> None:
+        super().__init__(env)
+        self._plain: dict[str, str] = {}
+
+    def action(self, text: str) -> str:
+        """The plain action behind a tag; other actions pass as they are."""
+        return self._plain.get(text, text)
+
+    def view(self, text: str, info: Info) -> tuple[str, Info]:
+        """Tag the text, the choices and the expert's action."""
+        actions = _actions(info)
+        tags = _tag(actions)
+        self._plain = {tag: choice for choice, tag in tags.items()}
+        choices = tuple(tags.get(choice, choice) for choice in actions.choices)
+        translated: Info = {**info, "actions": ActionSet(choices, actions.forms)}
+        if "expert" in info:
+            translated["expert"] = tags.get(info["expert"], info["expert"])
+        return _show_tags(Screen.read(text), actions, tags), translated
+
+
+def _tag(actions: ActionSet) -> dict[str, str]:
+    """Plain choice → tag."""
+    tags: dict[str, str] = {}
+    free = iter(TAGS[len(_BUTTONS) :])
+    for choice in actions.choices:
+        tag = _BUTTON_TAGS.get(choice) or next(free, None)
+        if tag is not None:
+            tags[choice] = tag
+    return tags
+
+
+def _show_tags(screen: Screen, actions: ActionSet, tags: Mapping[str, str]) -> str:
+    links = set(screen.products(actions))
+    shown: list[str] = []
+    at = 0
+    while at < len(screen.fields):
+        field = screen.fields[at]
+        tag = tags.get(f"click[{field.text.lower()}]")
+        if at in links:
+            _, title, price = screen.fields[at : at + 3]
+            seen = ("(seen)",) if field.clicked else ()
+            shown.append(" ".join((str(title), str(price), *seen, *([tag] if tag else [field.text]))))
+            at += 3
+            continue
+        if tag is None:
+            shown.append(str(field))
+        else:
+            chosen = ("(chosen)",) if field.clicked else ()
+            shown.append(" ".join((field.text, *field.notes, *chosen, tag)))
+        at += 1
+    return screen.separator.join(shown)
+
+
+class _ReadsInstruction(TextWrapper):
+    """A wrapper that compares what is shown with the instruction."""
+
+    state: ClassVar[tuple[str, ...]] = ("_instruction",)
+
+    def __init__(self, env: EnvType) -> None:
+        super().__init__(env)
+        self._instruction = ""
+
+    def begin(self, info: Info) -> None:
+        """Keep the new episode's instruction."""
+        self._instruction = str(info.get("instruction", ""))
+
+
+class MatchCounts(_ReadsInstruction):
+    """Show how things agree with the instruction (`webshop-match`).
+
+    Behind each product's price stands the number of different words of its title that the instruction contains,
+    `=3`, compared by stem without stop words and at most 9. Options that the instruction names are marked
+    `(asked)`. The search form takes words of the instruction only (`Form.words`), less those that search ignores;
+    of an expert's search the other words are dropped. Prices are not compared: that is `webshop-price`.
+    """
+
+    def view(self, text: str, info: Info) -> tuple[str, Info]:
+        """Add counts and marks, and limit the search form."""
+        actions = _actions(info)
+        screen = Screen.read(text)
+        fields = list(screen.fields)
+        if f"click[{pages.NEXT_PAGE}]" in actions.choices:
+            for at in screen.products(actions):
+                count = min(shared_words(fields[at + 1].text, self._instruction), MOST_MATCHES)
+                fields[at + 2] = fields[at + 2].noted(f"={count}")
+        elif f"click[{pages.BUY_NOW}]" in actions.choices:
+            shown = [field.text for field in fields if f"click[{field.text}]" in actions.choices]
+            asked = asked_for([value for value in shown if value not in _BUTTONS], self._instruction)
+            fields = [field.noted(ASKED) if field.text in asked else field for field in fields]
+        words = tuple(word for word in words_of(self._instruction) if stems_of(word))
+        forms = tuple(Form(form.prefix, form.suffix, words or None) for form in actions.forms)
+        limited: Info = {**info, "actions": ActionSet(actions.choices, forms)}
+        if words and str(info.get("expert", "")).startswith("search["):
+            limited["expert"] = _within_words(str(info["expert"]), words)
+        return Screen(tuple(fields), screen.separator).write(), limited
+
+
+def _within_words(search: str, words: tuple[str, ...]) -> str:
+    kept = [word for word in search.removeprefix("search[").removesuffix("]").split() if word in words]
+    return f"search[{' '.join(kept or words)}]"
+
+
+class PriceMarks(_ReadsInstruction):
+    """Say behind each price whether it is within the bound that the instruction states (`webshop-price`).
+
+    `(within)` or `(above)`; for a range of prices that has the bound inside it `(perhaps)`. Without a bound in the
+    instruction nothing is added.
+    """
+
+    def view(self, text: str, info: Info) -> tuple[str, Info]:
+        """Add the marks."""
+        stated = _BOUND.search(self._instruction)
+        if stated is None:
+            return text, info
+        bound = _dollars(stated[1])
+        screen = Screen.read(text)
+        prices = {at + 2 for at in screen.products(_actions(info))}
+        fields = [
+            field.noted(_judge(field.text, bound))
+            if at in prices or field.text.lower().startswith("price: $")
+            else field
+            for at, field in enumerate(screen.fields)
+        ]
+        return Screen(tuple(fields), screen.separator).write(), info
+
+
+def _dollars(number: str) -> float:
+    return float(number.replace(",", ""))
+
+
+def _judge(price: str, bound: float) -> str:
+    values = [_dollars(number) for number in _NUMBER.findall(price)]
+    if not values:
+        return PERHAPS
+    return WITHIN if max(values) <= bound else ABOVE if min(values) > bound else PERHAPS
+
+
+class NewObservationOnly(TextWrapper):
+    """Show what the conversation has not shown yet (`webshop-brief`).
+
+    The instruction and the labels that every page repeats (buttons, `Rating: N.A.`) appear once an episode. A page
+    that is shown again at once, as after choosing an option, gives the fields that are new, or `(nothing new)`. The
+    receipt is cut to its thanks and the score. Fields stand on lines of their own, in lower case, so that a word is
+    the same in a title and in the instruction (whose own case stays). Made for memory styles that keep
+    the whole conversation; under others the instruction still opens each prompt.
+    """
+
+    state: ClassVar[tuple[str, ...]] = ("_instruction", "_known", "_page", "_shown", "_stale")
+
+    def __init__(self, env: EnvType) -> None:
+        super().__init__(env)
+        self._instruction = ""
+        self._known: frozenset[str] = frozenset()
+        self._page: tuple[str, ...] = ()
+        self._shown = ""
+        self._stale = True  # whether the environment has moved on since `_shown` was written
+
+    def begin(self, info: Info) -> None:
+        """Nothing has been shown yet."""
+        self._instruction = str(info.get("instruction", "")).strip()
+        self._known, self._page, self._stale = frozenset(), (), True
+
+    def action(self, text: str) -> str:
+        """Pass the action on: what comes next is new."""
+        self._stale = True
+        return text
+
+    def view(self, text: str, info: Info) -> tuple[str, Info]:
+        """Shorten; the same observation looked at twice, as when a snapshot is restored, reads the same."""
+        if self._stale:
+            self._shown = self._shorten(text, info)
+            self._stale = False
+        return self._shown, info
+
+    def _shorten(self, text: str, info: Info) -> str:
+        fields = [replace(field, text=" ".join(field.text.split())) for field in Screen.read(text).fields]
+        if fields and fields[0].text == _THANKS:
+            return _receipt(fields)
+        instruction = " ".join(self._instruction.split())
+        constant = _CONSTANT | {instruction}
+        content = tuple(str(field) for field in fields if field.text not in constant)
+        labels = [field for field in fields if field.text in constant and field.text not in self._known]
+        labels = [field for field in labels if field.text not in ("WebShop", "Instruction:")]
+        again = sum(field in self._page for field in content) * 2 > len(content)
+        fresh = {field for field in content if not (again and field in self._page)}
+        fresh |= {str(field) for field in labels}
+        self._page = content
+        self._known |= {field.text for field in fields if field.text in constant}
+        shown = [field for field in fields if str(field) in fresh]
+        lines = [str(field) if field.text == instruction else str(field).lower() for field in shown]
+        return "\n".join(lines) or NOTHING_NEW
+
+
+def _receipt(fields: list[Any]) -> str:
+    texts = [field.text for field in fields]
+    score = texts[texts.index(_SCORE) + 1] if _SCORE in texts[:-1] else ""
+    return f"{_THANKS} Score: {score}"
