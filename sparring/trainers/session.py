@@ -52,19 +52,23 @@ class LoopConfig:
     """Split to evaluate on; by default `dev` where the environment has one, else its first (training) split."""
     checkpoint_every: int = 50
     """Steps between checkpoints; the end of a run is always one."""
-    keep_checkpoints: int | None = 2
-    """Newest checkpoints to keep; none to keep them all."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints to keep; 0 keeps them all."""
     tensorboard: bool = False
     """Also write the metrics for TensorBoard, into the run folder (extra: tensorboard)."""
 
     def __post_init__(self) -> None:
-        for name, low in (("steps", 1), ("eval_every", 0), ("eval_episodes", 1), ("checkpoint_every", 1)):
+        for name, low in (
+            ("steps", 1),
+            ("eval_every", 0),
+            ("eval_episodes", 1),
+            ("checkpoint_every", 1),
+            ("keep_checkpoints", 0),
+        ):
             if getattr(self, name) < low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
         if self.max_seconds is not None and self.max_seconds <= 0:
             raise InvalidConfig(f"max_seconds must be above 0, got {self.max_seconds}")
-        if self.keep_checkpoints is not None and self.keep_checkpoints < 1:
-            raise InvalidConfig(f"keep_checkpoints must be at least 1, got {self.keep_checkpoints}")
 
 
 class Session:
@@ -178,7 +182,7 @@ class Session:
 
     def say(self, text: str) -> None:
         """Print a line above the progress bar."""
-        self._progress.console.print(text, highlight=False, markup=False)
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     # Checkpoints
 
@@ -188,7 +192,7 @@ class Session:
             self._save(write)
 
     def _save(self, write: Callable[[Path], None]) -> None:
-        with self.run.checkpoint(self.step, keep=self.loop.keep_checkpoints) as folder:
+        with self.run.checkpoint(self.step, keep=self.loop.keep_checkpoints or None) as folder:
             write(folder)
             state = {"step": self.step, "seconds": self.seconds, "totals": self.totals}
             write_atomic(folder / STATE_FILE, json.dumps(state))

@@ -1,0 +1,38 @@
+"""A model of some 50,000 parameters, and the world of `tests.worlds.Copy` for it to learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import sparring
+from sparring.agents.models.tiny import build_tiny
+from sparring.settings import AgentConfig, EnvConfig
+from tests.worlds import WORDS
+
+
+@pytest.fixture(scope="session")
+def copy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with random weights, whose tokenizer knows the world's words."""
+    return build_tiny(
+        ["Say the word.", *WORDS] * 3,
+        tmp_path_factory.mktemp("models") / "copy",
+        vocabulary=300,
+        hidden=32,
+        layers=2,
+        heads=2,
+        max_context=128,
+    )
+
+
+@pytest.fixture
+def copy_env() -> EnvConfig:
+    """Two words shown one after the other, each to be said; a random agent is right once in eight times."""
+    sparring.register("tests/Copy-v1", "tests.worlds:Copy", max_turns=5)
+    return EnvConfig("tests/Copy-v1")
+
+
+@pytest.fixture
+def copy_agent() -> AgentConfig:
+    return AgentConfig(max_action_tokens=8)

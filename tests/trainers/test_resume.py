@@ -1,0 +1,199 @@
+"""A run that was stopped or killed and then resumed ends with the very weights of one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sparring.errors import InvalidConfig, InvalidData
+from sparring.runs import RunFolder
+from sparring.settings import AgentConfig, EnvConfig
+from sparring.trainers import grpo, session, sft
+from sparring.trainers.optim import OptimConfig
+from sparring.trainers.session import LoopConfig
+
+ROOT = Path(__file__).parents[2]
+OPTIM = OptimConfig(lr=3e-3, warmup_steps=2, decay="cosine", micro_batch_tokens=256)
+LOOP = LoopConfig(steps=7, eval_every=2, eval_episodes=4, checkpoint_every=3, keep_checkpoints=0)
+
+
+def grpo_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> grpo.Config:
+    return grpo.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        groups=4,
+        group_size=3,
+        epochs=2,
+        minibatches=2,
+        kl_coef=0.05,
+        entropy_coef=0.01,
+        save_episodes_every=2,
+    )
+
+
+def sft_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> sft.Config:
+    return sft.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        demos=sft.DemosConfig("expert:0.3", episodes=20),
+        optim=OPTIM,
+        loop=LOOP,
+    )
+
+
+TRAINERS = [pytest.param(grpo, grpo_config, id="grpo"), pytest.param(sft, sft_config, id="sft")]
+
+
+def weights(run: Path) -> dict[str, bytes]:
+    """The last checkpoint's weights, bit by bit, and the optimiser's state."""
+    latest = RunFolder(run).latest_checkpoint()
+    assert latest is not None and latest[0] == LOOP.steps
+    optimizer = torch.load(latest[1] / "optimizer.pt", weights_only=True)
+    state = {
+        f"{index}.{name}": value.numpy().tobytes()
+        for index, values in optimizer["state"].items()
+        for name, value in values.items()
+    }
+    return {"model": (latest[1] / "model.safetensors").read_bytes(), **state}
+
+
+def untimed(run: Path) -> list[dict[str, Any]]:
+    """The metrics without what measures time."""
+    return [{name: value for name, value in row.items() if "second" not in name} for row in RunFolder(run).metrics()]
+
+
+@pytest.mark.parametrize(("trainer", "config_of"), TRAINERS)
+def test_a_graceful_stop_and_resume(
+    trainer: Any,
+    config_of: Callable[..., Any],
+    tmp_path: Path,
+    copy_model: Path,
+    copy_env: EnvConfig,
+    copy_agent: AgentConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = config_of(tmp_path / "whole", copy_model, copy_env, copy_agent)
+    trainer.train(whole)
+    parted = replace(whole, run=tmp_path / "parted")
+    log = session.Session.log
+
+    def interrupt(self: session.Session, row: Any, status: str = "") -> None:
+        log(self, row, status)
+        if self.step == 4:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session.Session, "log", interrupt)
+        trainer.train(parted)
+    assert list(RunFolder(parted.run).checkpoints()) == [3, 4]
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Stopped on request after step 4" in shown and "--resume" in shown
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    with pytest.raises(InvalidConfig, match="--resume"):
+        trainer.train(parted)
+    trainer.train(replace(parted, resume=True))
+    assert weights(parted.run) == weights(whole.run)
+    assert untimed(parted.run) == untimed(whole.run)
+    assert (parted.run / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import sparring
+from sparring.runs import RunFolder
+from sparring.trainers import {trainer} as trainer, session
+
+sparring.register("tests/Copy-v1", "tests.worlds:Copy", max_turns=5)
+log = session.Session.log
+
+def die(self, row, status=""):
+    log(self, row, status)
+    if self.step == 5:
+        (self.run.path / "checkpoints" / "step-5.partial").mkdir()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+session.Session.log = die
+config = RunFolder(Path(sys.argv[1])).config(trainer.Config)
+trainer.train(config.__class__(**{{
+    **{{name: getattr(config, name) for name in config.__dataclass_fields__}}, "run": Path(sys.argv[2])}}))
+"""
+
+
+@pytest.mark.parametrize(("trainer", "config_of"), TRAINERS)
+def test_killed_between_checkpoints_and_resumed(
+    trainer: Any,
+    config_of: Callable[..., Any],
+    tmp_path: Path,
+    copy_model: Path,
+    copy_env: EnvConfig,
+    copy_agent: AgentConfig,
+) -> None:
+    whole = config_of(tmp_path / "whole", copy_model, copy_env, copy_agent)
+    trainer.train(whole)
+    killed = tmp_path / "killed"
+    name = trainer.__name__.rpartition(".")[2]
+    died = subprocess.run(
+        [sys.executable, "-c", KILLED.format(trainer=name), str(whole.run), str(killed)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()[-2000:]
+    assert [row["step"] for row in RunFolder(killed).metrics()] == [1, 2, 3, 4, 5]
+    assert list(RunFolder(killed).checkpoints()) == [3]
+    trainer.train(replace(whole, run=killed, resume=True))
+    assert weights(killed) == weights(whole.run)
+    assert untimed(killed) == untimed(whole.run)
+
+
+def test_a_damaged_checkpoint_is_named(
+    tmp_path: Path, copy_model: Path, copy_env: EnvConfig, copy_agent: AgentConfig
+) -> None:
+    config = sft_config(tmp_path / "run", copy_model, copy_env, copy_agent)
+    sft.train(replace(config, loop=replace(LOOP, steps=1, eval_every=0)))
+    latest = RunFolder(config.run).latest_checkpoint()
+    assert latest is not None
+    (latest[1] / "optimizer.pt").unlink()
+    with pytest.raises(InvalidData, match=r"optimizer\.pt"):
+        sft.train(replace(config, resume=True))
+
+
+def test_what_the_run_folder_says(
+    tmp_path: Path, copy_model: Path, copy_env: EnvConfig, copy_agent: AgentConfig
+) -> None:
+    """The resolved settings are those given; rows hold what the documentation promises."""
+    config = grpo_config(tmp_path / "run", copy_model, copy_env, copy_agent)
+    run = RunFolder(grpo.train(config))
+    assert run.trainer == "grpo" and run.config(grpo.Config) == config
+    rows = run.metrics()
+    assert [row["step"] for row in rows] == list(range(1, 8))
+    promised = {
+        "seconds", "episodes", "env_turns", "loss", "return_mean", "success", "entropy", "kl", "clip_fraction",
+        "zero_variance", "grad_norm", "tokens_per_second", "rollout_seconds", "update_seconds", "mismatch",
+    }  # fmt: skip
+    assert promised <= rows[0].keys()
+    assert {"eval_greedy_score", "eval_sampled_success", "eval_seconds"} <= rows[1].keys()
+    assert rows[-1]["episodes"] == 7 * 12 and rows[-1]["env_turns"] == 7 * 12 * 2
+    assert max(row["mismatch"] for row in rows[:1]) < 1e-3
+    assert json.loads(run.metrics_path.read_text().splitlines()[0])["step"] == 1
+    assert run.trajectories_path("step-000002").exists()
