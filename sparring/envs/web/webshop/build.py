@@ -20,13 +20,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from sparring.envs.web.webshop import catalogue as catalogues
 from sparring.envs.web.webshop.analysis import analyse
-from sparring.envs.web.webshop.goals import SHUFFLE_SEED, combinations
+from sparring.envs.web.webshop.goals import DEFAULT_SEED, SHUFFLE_SEED, combinations, draw_price_bounds, draw_prices
 from sparring.envs.web.webshop.index_build import IndexBuilder
 from sparring.envs.web.webshop.nouns import NounsOf, noun_source
 from sparring.envs.web.webshop.products import Product, document_text, parse_products, read_rows
@@ -98,7 +99,7 @@ def build_from_rows(
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     try:
         folder.chmod(0o755)
-        _Writer(folder).write(parse_products(rows, attributes, num_products), human or {}, tag)
+        _Writer(folder).write(parse_products(rows, attributes, num_products), {} if human is None else human, tag)
         _publish(folder, out)
     finally:
         if folder.exists():
@@ -143,37 +144,40 @@ class _Writer:
         self.offsets = array("q", [0])
         self.pricing = array("d")
         self.splits = array("B")
-        self.labels: dict[str, dict[str, int]] = {"category": {}, "query": {}}
-        self.label_of = {"category": array("i"), "query": array("i")}
+        self.labels: dict[str, dict[str, int]] = {"category": {}, "query": {}, "product_category": {}}
+        self.label_of = {kind: array("i") for kind in self.labels}
         self.source_rows = array("i")
         self.source_attributes: list[tuple[int, ...]] = []
         self.source_sizes = array("q")
         self.attribute_ids: dict[str, int] = {}
         self.attribute_counts: Counter[int] = Counter()
-        self.human: list[list[Any]] = []
+        self.human_rows = array("i")
+        self.human_offsets = array("q", [0])
 
     def write(self, products: Iterator[Product], human: Mapping[str, Any], tag: NounsOf) -> None:
         """Write all files, the manifest last."""
-        with (self.folder / "products.bin").open("wb") as file:
+        with (self.folder / "products.bin").open("wb") as file, (self.folder / "human.bin").open("wb") as human_file:
             for batch in _batches(products):
                 for product, nouns in zip(batch, tag(batch), strict=True):
                     self.offsets.append(self.offsets[-1] + file.write(replace(product, nouns=nouns).to_json()))
-                    self._add(product, human)
+                    self._add(product)
+                    for entry in human.get(product.asin, ()):
+                        self._add_human(product.asin, entry, human_file)
         if not self.asins:
             raise InvalidData("the catalogue would be empty: no usable product row")
         self._write_products()
-        self._write_goals()
+        self._write_synthetic_goals()
+        self._write_human_goals()
         self._write_manifest()
 
-    def _add(self, product: Product, human: Mapping[str, Any]) -> None:
+    def _add(self, product: Product) -> None:
         row = len(self.asins)
         self.asins.append(product.asin.encode("utf-8", "surrogatepass"))
         self.index.add(analyse(document_text(product)))
         self.pricing.extend((product.pricing[0], product.pricing[1] if len(product.pricing) > 1 else float("nan")))
         self.splits.append(product_split(product.asin))
-        for kind, label in (("category", product.category), ("query", product.query)):
-            numbers = self.labels[kind]
-            self.label_of[kind].append(numbers.setdefault(label, len(numbers)))
+        for kind, numbers in self.labels.items():
+            self.label_of[kind].append(numbers.setdefault(getattr(product, kind), len(numbers)))
         if product.instruction is not None:
             size = combinations(product.options)
             ids = tuple(
@@ -184,8 +188,13 @@ class _Writer:
             self.source_rows.append(row)
             self.source_sizes.append(size)
             self.source_attributes.append(ids)
-        for entry in human.get(product.asin, ()):
-            self.human.append([row, *_human_fields(product.asin, entry)])
+
+    def _add_human(self, asin: str, entry: object, file: BinaryIO) -> None:
+        fields = _human_fields(asin, entry)
+        if fields[1]:  # the original skips instructions without attributes, before it draws anything for them
+            data = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+            self.human_offsets.append(self.human_offsets[-1] + file.write(data))
+            self.human_rows.append(len(self.asins) - 1)
 
     def _save(self, name: str, values: Any) -> None:
         np.save(self.folder / f"{name}.npy", values)
@@ -193,42 +202,61 @@ class _Writer:
     def _write_products(self) -> None:
         asins = np.array(self.asins)
         order = np.argsort(asins, kind="stable").astype(np.int32)
-        numbers = np.empty(len(order), np.int32)
-        numbers[order] = np.arange(len(order), dtype=np.int32)
+        rank = _inverse(order)
+        # Alike products become neighbours in the index, which lets a search skip whole blocks of others.
+        kinds = [np.array(self.label_of[kind], np.int32) for kind in ("product_category", "query")]
+        document_rows = np.lexsort((rank, *kinds)).astype(np.int32)
+        self._save("document_rows", document_rows)
         self._save("asins", asins[order])
         self._save("rows_by_asin", order)
         self._save("product_offsets", np.frombuffer(self.offsets, np.int64))
         self._save("pricing", np.frombuffer(self.pricing, np.float64).reshape(-1, 2))
         self._save("product_splits", np.frombuffer(self.splits, np.uint8))
-        for kind, labels in self.label_of.items():
-            self._save(f"{kind}_labels", np.frombuffer(labels, np.int32))
-        _write_json(self.folder / "labels.json", self.labels)
-        self.index.finish(numbers)
+        for kind in ("category", "query"):
+            self._save(f"{kind}_labels", np.frombuffer(self.label_of[kind], np.int32))
+        _write_json(self.folder / "labels.json", {kind: self.labels[kind] for kind in ("category", "query")})
+        self.index.finish(_inverse(document_rows), rank[document_rows])
 
-    def _write_goals(self) -> None:
-        """The synthetic goals' sources, their order after the original's shuffle, and weights summed in it."""
-        sizes = np.frombuffer(self.source_sizes, np.int64) if self.source_sizes else np.zeros(0, np.int64)
-        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    def _write_synthetic_goals(self) -> None:
+        sizes = np.array(self.source_sizes, np.int64)
         weights = np.array(
             [
                 sum(1.0 / self.attribute_counts[one] for one in ids) / len(ids) if size else 0.0
-                for ids, size in zip(self.source_attributes, sizes.tolist(), strict=True)
+                for ids, size in zip(self.source_attributes, self.source_sizes, strict=True)
             ],
             np.float64,
         )
-        goals = array("q", range(int(starts[-1])))
+        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        order = self._write_goal_order("synthetic", int(starts[-1]))
+        sources = np.searchsorted(starts, order, side="right") - 1
+        self._save("synthetic_rows", np.array(self.source_rows, np.int32))
+        self._save("synthetic_sources", sources.astype(np.int32))
+        self._save("synthetic_choices", (order - starts[sources]).astype(np.int32))
+        self._save("synthetic_weights", weights)
+        self._save("synthetic_weight_sums", np.concatenate([[0.0], np.cumsum(weights[sources])]))
+        self._write_bounds("synthetic", self.source_rows)
+
+    def _write_human_goals(self) -> None:
+        count = len(self.human_rows)
+        self._save("human_rows", np.array(self.human_rows, np.int32))
+        self._save("human_sources", self._write_goal_order("human", count).astype(np.int32))
+        self._save("human_offsets", np.array(self.human_offsets, np.int64))
+        self._save("human_weight_sums", np.arange(count + 1, dtype=np.float64))
+        self._write_bounds("human", self.human_rows)
+
+    def _write_goal_order(self, kind: str, count: int) -> npt.NDArray[np.int64]:
+        """The original's shuffle, which depends on the number of goals alone, and its generator's state thereafter."""
+        goals = array("q", range(count))
         generator = random.Random(SHUFFLE_SEED)
         generator.shuffle(goals)
-        order = np.frombuffer(goals, np.int64) if goals else np.zeros(0, np.int64)
-        sources = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
-        self._save("source_rows", np.frombuffer(self.source_rows, np.int32) if self.source_rows else sources[:0])
-        self._save("source_starts", starts)
-        self._save("source_weights", weights)
-        self._save("goal_sources", sources)
-        self._save("goal_combinations", (order - starts[sources]).astype(np.int32))
-        self._save("goal_weight_sums", np.concatenate([[0.0], np.cumsum(weights[sources])]))
-        _write_json(self.folder / "generator.json", generator.getstate())
-        _write_json(self.folder / "human.json", self.human)
+        _write_json(self.folder / f"{kind}_generator.json", generator.getstate())
+        return np.array(goals, np.int64)
+
+    def _write_bounds(self, kind: str, rows: array[int]) -> None:
+        """The price bounds of the default seed: drawing them for a million goals takes seconds."""
+        generator = random.Random(DEFAULT_SEED)
+        prices = draw_prices(np.array(self.pricing, np.float64).reshape(-1, 2), generator)
+        self._save(f"{kind}_bounds", draw_price_bounds(prices[np.array(rows, np.int32)], generator))
 
     def _write_manifest(self) -> None:
         files = {
@@ -240,7 +268,7 @@ class _Writer:
             "version": catalogues.VERSION,
             "products": len(self.asins),
             "synthetic_goals": sum(self.source_sizes),
-            "human_goals": sum(bool(entry[2]) for entry in self.human),
+            "human_goals": len(self.human_rows),
             "index": {
                 "documents": self.index.documents,
                 "filled_documents": self.index.filled_documents,
@@ -249,6 +277,12 @@ class _Writer:
             "files": files,
         }
         _write_json(self.folder / catalogues.MANIFEST, manifest)
+
+
+def _inverse(order: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    inverse = np.empty(len(order), np.int32)
+    inverse[order] = np.arange(len(order), dtype=np.int32)
+    return inverse
 
 
 def _human_fields(asin: str, entry: object) -> tuple[str, list[str], list[str]]:

@@ -24,12 +24,13 @@ from sparring.envs.web.webshop.products import Product
 from sparring.errors import InvalidData, unknown
 
 FORMAT = "sparring-webshop-catalogue"
-VERSION = 1
+VERSION = 3
 MANIFEST = "manifest.json"
 SPLITS = ("train", "dev", "test")
 
 _INDEX_ARRAYS = (
-    "term_keys", "posting_starts", "term_best", "posting_docs", "posting_pairs", "pair_tf", "pair_code",
+    "term_keys", "posting_starts", "posting_docs", "posting_pairs", "pair_tf", "pair_code", "tie_ranks",
+    "term_blocks", "block_ids", "block_best", "block_starts",
 )  # fmt: skip
 _PRODUCTS_KEPT = 4096
 _SEARCHES_KEPT = 4096
@@ -105,10 +106,16 @@ class Catalogue:
             return np.asarray(np.load(path))
         return np.asarray(np.load(path, mmap_mode="r"))
 
-    @cached_property
-    def _records(self) -> mmap.mmap:
-        with (self.path / "products.bin").open("rb") as file:
+    def _map(self, name: str) -> mmap.mmap | bytes:
+        path = self.path / name
+        if path.stat().st_size == 0:  # nothing to map
+            return b""
+        with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    @cached_property
+    def _records(self) -> mmap.mmap | bytes:
+        return self._map("products.bin")
 
     @cached_property
     def _offsets(self) -> memoryview:
@@ -118,13 +125,29 @@ class Catalogue:
         return Product.from_json(self._records[self._offsets[row] : self._offsets[row + 1]])
 
     @cached_property
+    def _human(self) -> tuple[mmap.mmap | bytes, npt.NDArray[np.int64]]:
+        return self._map("human.bin"), self.array("human_offsets")
+
+    def human_entry(self, number: int) -> tuple[str, list[str], list[str]]:
+        """Instruction, wanted attributes and wanted options of a human goal source."""
+        records, offsets = self._human
+        data = records[int(offsets[number]) : int(offsets[number + 1])]
+        instruction, attributes, options = json.loads(data.decode("utf-8", "surrogatepass"))
+        return instruction, attributes, options
+
+    @cached_property
     def _asins(self) -> npt.NDArray[np.bytes_]:
         return self.array("asins")
 
     @cached_property
     def rows_by_asin(self) -> npt.NDArray[np.int32]:
-        """[products] the row of each product in the order of ASINs, which is the order of document numbers."""
+        """[products] the row of each product in the order of ASINs."""
         return self.array("rows_by_asin")
+
+    @cached_property
+    def document_rows(self) -> npt.NDArray[np.int32]:
+        """[products] the row of each document of the index."""
+        return self.array("document_rows")
 
     def row_of(self, asin: str) -> int | None:
         """The row of a product, None if there is none."""
@@ -159,7 +182,7 @@ class Catalogue:
     def _search(self, query: str) -> tuple[int, ...]:
         """Rows of the best 50 products for a lower-case query, best first."""
         numbers, _ = self.index.search(analyse(query))
-        return tuple(self.rows_by_asin[numbers].tolist())
+        return tuple(self.document_rows[numbers].tolist())
 
     @cached_property
     def _labels(self) -> dict[str, dict[str, int]]:

@@ -11,7 +11,7 @@ import bisect
 import json
 import math
 import random
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Literal
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from sparring.envs.web.webshop.catalogue import Catalogue
 from sparring.errors import InvalidConfig
 
+DEFAULT_SEED = 0
 SHUFFLE_SEED = 233
 NO_BOUND = 1000000
 _PRICE_GRID = tuple(10.0 * step for step in range(1, 100))
@@ -111,18 +112,18 @@ class GoalBook:
         self.kind = kind
         self.seed = seed
         generator = random.Random(seed)
-        self.prices = _draw_prices(catalogue.pricing, generator)
-        self._human: list[list[Any]] = []
-        if kind == "human":
-            self._human = [entry for entry in _read(catalogue, "human.json") if entry[2]]
-            rows = np.array([entry[0] for entry in self._human], np.int32)
-            self._source_weights = np.ones(len(rows))
+        self.prices = draw_prices(catalogue.pricing, generator)
+        self.source_rows: npt.NDArray[np.int32] = catalogue.array(f"{kind}_rows")
+        if seed == DEFAULT_SEED:
+            self._bounds = catalogue.array(f"{kind}_bounds")
         else:
-            rows = catalogue.array("source_rows")
-            self._source_weights = catalogue.array("source_weights")
-        self.source_rows: npt.NDArray[np.int32] = rows
-        self._bounds = [draw_price_bound(price, generator) for price in self.prices[rows].tolist()]
-        self._shuffle(generator)
+            self._bounds = draw_price_bounds(self.prices[self.source_rows], generator)
+        self.sources: npt.NDArray[np.int32] = catalogue.array(f"{kind}_sources")
+        self.weight_sums: npt.NDArray[np.float64] = catalogue.array(f"{kind}_weight_sums")
+        if kind == "synthetic":
+            self._choices = catalogue.array("synthetic_choices")
+            self._source_weights = catalogue.array("synthetic_weights")
+        generator.setstate(_stored_state(catalogue, kind))
         self.goal = lru_cache(_GOALS_KEPT)(self._make)
         if keep is not None:
             self._select([i for i in range(len(self)) if keep(i, self.goal(i).as_original())])
@@ -133,25 +134,12 @@ class GoalBook:
         self._state = generator.getstate()
         self.shared: dict[Hashable, object] = {}  # what environments on these goals share
 
-    def _shuffle(self, generator: random.Random) -> None:
-        generator.seed(SHUFFLE_SEED)
-        if self.kind == "human":
-            order = list(range(len(self.source_rows)))
-            generator.shuffle(order)
-            self.sources = np.array(order, np.int32)
-            self._combinations = np.zeros(len(order), np.int32)
-            self.weight_sums = np.arange(len(order) + 1, dtype=np.float64)
-            return
-        self.sources = self.catalogue.array("goal_sources")
-        self._combinations = self.catalogue.array("goal_combinations")
-        self.weight_sums = self.catalogue.array("goal_weight_sums")
-        version, words, gauss = _read(self.catalogue, "generator.json")
-        generator.setstate((version, tuple(words), gauss))
-
     def _select(self, indexes: list[int]) -> None:
+        weights = self.weights(np.array(indexes, np.int32))
         self.sources = self.sources[indexes]
-        self._combinations = self._combinations[indexes]
-        self.weight_sums = np.concatenate([[0.0], np.cumsum(self._source_weights[self.sources])])
+        if self.kind == "synthetic":
+            self._choices = self._choices[indexes]
+        self.weight_sums = np.concatenate([[0.0], np.cumsum(weights)])
         self.goal = lru_cache(_GOALS_KEPT)(self._make)
 
     def _draw_distinct(self, limit: int, generator: random.Random) -> list[int]:
@@ -172,15 +160,18 @@ class GoalBook:
     def _make(self, index: int) -> Goal:
         source = int(self.sources[index])
         product = self.catalogue.product(int(self.source_rows[source]))
-        bound = self._bounds[source]
+        bound = float(self._bounds[source])
+        if bound == NO_BOUND:
+            bound = NO_BOUND  # the original's integer, which its goals show
         ending = "" if bound == NO_BOUND else f", and price lower than {bound:.2f} dollars"
-        options: tuple[Any, ...]
+        attributes: Sequence[str]
+        options: Any
         if self.kind == "human":
-            _, instruction, attributes, options = self._human[source]
+            instruction, attributes, options = self.catalogue.human_entry(source)
             text = instruction.strip(".") + ending
             weight: float = 1
         else:
-            options = _combination(product.options, int(self._combinations[index]))
+            options = _combination(product.options, int(self._choices[index]))
             listed = ", and ".join(f"{name}: {value}" for name, value in options)
             text = f"{product.instruction}{' with ' + listed if listed else ''}{ending}"
             attributes = product.instruction_attributes
@@ -192,6 +183,8 @@ class GoalBook:
 
     def weights(self, goals: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
         """[len(goals)] the weight of each goal."""
+        if self.kind == "human":
+            return np.ones(len(goals))
         return self._source_weights[self.sources[goals]]
 
     @cached_property
@@ -209,16 +202,23 @@ def _combination(options: Mapping[str, tuple[str, ...]], number: int) -> tuple[t
     return tuple(reversed(chosen))
 
 
-def _draw_prices(pricing: npt.NDArray[np.float64], generator: random.Random) -> npt.NDArray[np.float64]:
-    """One price per product: the given one, or a draw between the two ends, in product order."""
+def draw_prices(pricing: npt.NDArray[np.float64], generator: random.Random) -> npt.NDArray[np.float64]:
+    """[products] one price each: the given one, or a draw between the two ends, in product order."""
     prices = pricing[:, 0].copy()
     ranges = np.flatnonzero(~np.isnan(pricing[:, 1]))
     prices[ranges] = [generator.uniform(low, high) for low, high in pricing[ranges].tolist()]
     return prices
 
 
-def _read(catalogue: Catalogue, name: str) -> Any:
-    return json.loads((catalogue.path / name).read_text(encoding="utf-8"))
+def draw_price_bounds(prices: npt.NDArray[np.float64], generator: random.Random) -> npt.NDArray[np.float64]:
+    """[sources] the price bound of each goal source, in order, from its product's price."""
+    return np.array([draw_price_bound(price, generator) for price in prices.tolist()], np.float64)
+
+
+def _stored_state(catalogue: Catalogue, kind: str) -> tuple[Any, ...]:
+    """State of the original's generator once it has shuffled the goals."""
+    version, words, gauss = json.loads((catalogue.path / f"{kind}_generator.json").read_text(encoding="utf-8"))
+    return version, tuple(words), gauss
 
 
 def goal_book(catalogue: Catalogue, kind: GoalKind, seed: int = 0) -> GoalBook:
@@ -228,6 +228,3 @@ def goal_book(catalogue: Catalogue, kind: GoalKind, seed: int = 0) -> GoalBook:
         catalogue.shared[key] = GoalBook(catalogue, kind, seed)
     book: GoalBook = catalogue.shared[key]
     return book
-
-
-__all__ = ["NO_BOUND", "Goal", "GoalBook", "combinations", "draw_price_bound", "goal_book", "weighted_index"]

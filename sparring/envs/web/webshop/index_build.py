@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparring.envs.web.webshop.index import encode_length, length_factors, term_key
+from sparring.envs.web.webshop.index import BLOCK_DOCUMENTS, encode_length, length_factors, term_key
 from sparring.errors import InvalidData
 
 _CHUNK_POSTINGS = 4_000_000
@@ -59,11 +59,12 @@ class IndexBuilder:
         self._chunks.append(path)
         self._clear()
 
-    def finish(self, number_of_row: npt.NDArray[np.int32]) -> None:
+    def finish(self, number_of_row: npt.NDArray[np.int32], tie_ranks: npt.NDArray[np.int32]) -> None:
         """Write the index.
 
         Args:
-            number_of_row: [documents] document number of each row, in ASIN order.
+            number_of_row: [documents] the document number of each row; neighbours should be alike.
+            tie_ranks: [documents] by document number, the place among equal scores (that of the ASIN).
         """
         if self._term_of or not self._chunks:
             self._spill()
@@ -90,14 +91,13 @@ class IndexBuilder:
             ranks[at] = rank[np.searchsorted(pairs, raw[order])]
             cursor += sizes_here
             path.unlink()
-        best = np.zeros(len(keys), pair_type)
-        self._sort_postings(starts, docs, ranks, best)
+        self._sort_postings(starts, docs, ranks)
         by_rank = np.empty_like(pairs)
         by_rank[rank] = pairs
         for name, values in (
             ("term_keys", keys),
             ("posting_starts", starts),
-            ("term_best", best),
+            ("tie_ranks", tie_ranks),
             ("pair_tf", (by_rank // _CODES).astype(np.float32)),
             ("pair_code", (by_rank % _CODES).astype(np.uint8)),
         ):
@@ -122,14 +122,13 @@ class IndexBuilder:
         rank[order] = np.arange(len(pairs))
         return pairs, rank
 
-    def _sort_postings(
-        self,
-        starts: npt.NDArray[np.int64],
-        docs: npt.NDArray[np.int32],
-        ranks: npt.NDArray[Any],
-        best: npt.NDArray[Any],
-    ) -> None:
-        """Sort each term's postings by document number, a bounded stretch of terms at a time."""
+    def _sort_postings(self, starts: npt.NDArray[np.int64], docs: npt.NDArray[Any], ranks: npt.NDArray[Any]) -> None:
+        """Sort each term's postings by document number, and table its blocks, a bounded stretch of terms at a time."""
+        blocks = -(-self.documents // BLOCK_DOCUMENTS)
+        ids = _Growing(self.folder / "block_ids.npy", np.uint16 if blocks <= 1 << 16 else np.uint32)
+        best = _Growing(self.folder / "block_best.npy", ranks.dtype)
+        begins = _Growing(self.folder / "block_starts.npy", np.int64)
+        per_term = [np.zeros(1, np.int64)]
         first, terms = 0, len(starts) - 1
         while first < terms:
             last = int(np.searchsorted(starts, starts[first] + _CHUNK_POSTINGS, side="right")) - 1
@@ -139,8 +138,40 @@ class IndexBuilder:
             order = np.argsort(owner << 32 | docs[begin:end], kind="stable")
             docs[begin:end] = docs[begin:end][order]
             ranks[begin:end] = ranks[begin:end][order]
-            best[first:last] = np.minimum.reduceat(ranks[begin:end], starts[first:last] - begin)
+            block = owner << 32 | docs[begin:end] // BLOCK_DOCUMENTS
+            heads = np.flatnonzero(np.concatenate([[True], block[1:] != block[:-1]]))
+            ids.append(block[heads] & 0xFFFFFFFF)
+            best.append(np.minimum.reduceat(ranks[begin:end], heads))
+            begins.append(heads + begin)
+            per_term.append(np.bincount(owner[heads], minlength=last - first))
             first = last
+        begins.append(starts[-1:])
+        for one in (ids, best, begins):
+            one.finish()
+        np.save(self.folder / "term_blocks.npy", np.cumsum(np.concatenate(per_term)))
+
+
+class _Growing:
+    """An array that is written piece by piece, without knowing its length beforehand."""
+
+    def __init__(self, path: Path, kind: npt.DTypeLike) -> None:
+        self._path = path
+        self._raw = path.with_suffix(".raw")
+        self._kind = np.dtype(kind)
+        self._file = self._raw.open("wb")
+
+    def append(self, values: npt.NDArray[Any]) -> None:
+        """Write the next piece."""
+        self._file.write(values.astype(self._kind).tobytes())
+
+    def finish(self) -> None:
+        """Close the array."""
+        self._file.close()
+        if self._raw.stat().st_size:
+            np.save(self._path, np.memmap(self._raw, self._kind, mode="r"))
+        else:
+            np.save(self._path, np.zeros(0, self._kind))
+        self._raw.unlink()
 
 
 def _new_array(path: Path, kind: type[np.generic], count: int) -> npt.NDArray[Any]:

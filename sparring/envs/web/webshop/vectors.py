@@ -355,7 +355,7 @@ def _check_query(name: str, query: Mapping[str, Any], catalogue: Catalogue) -> C
         text = catalogue.find(text["search_title"]).name.strip().lower()
     terms = analyse(text)
     numbers, found = catalogue.index.search(terms)
-    ids = [catalogue.product(row).asin for row in catalogue.rows_by_asin[numbers].tolist()]
+    ids = [catalogue.product(row).asin for row in catalogue.document_rows[numbers].tolist()]
     scores = [round(score, SCORE_DIGITS) for score in found.tolist()][: len(query.get("scores", ()))]
     expected = [query.get("tokens", terms), query["ids"], query.get("scores", [])]
     near = len(scores) == len(expected[2]) and np.allclose(scores, expected[2], rtol=0, atol=1.5 * 10**-SCORE_DIGITS)
