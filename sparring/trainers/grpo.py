@@ -11,7 +11,7 @@ other), its return gives all its sampled tokens one advantage, and observations 
 Departures from the papers:
 1. A group shares task *and* environment seed, so that its members differ by the policy's draws alone.
 2. The old policy's log-probabilities are those recorded while sampling; no pass recomputes them. Sampler and trainer
-   are the same weights here, and `mismatch` in the metrics shows that they agree.
+   share their weights, and `mismatch` in the metrics (mean difference before the first update) shows that they agree.
 3. KL to a reference is off unless asked for, and is then a loss (k3), never part of the reward.
 4. Losses are averaged over all tokens of the batch (DAPO); GRPO's own mean per sequence is
    `--aggregation seq-mean-token-mean`, Dr. GRPO's constant `seq-mean-token-sum-norm`.
@@ -254,14 +254,16 @@ def update(
     lessons = lessons_of(config, policy, collection)
     rng = np.random.default_rng(entropy(config.seed, step, "shuffle"))
     lr = learning_rate(config.optim, step, progress)
-    tally, losses, norms, tokens = Tally(), [], [], 0
+    tally, tokens = Tally(), 0
+    losses: list[float] = []
+    norms: list[float] = []
     began = time.monotonic()
     for _ in range(config.epochs):
         for numbers in np.array_split(rng.permutation(len(collection.groups)), config.minibatches):
             part = [lesson for lesson in lessons if lesson.group in set(numbers.tolist())]
             if not part:
                 continue
-            losses.append(add_gradients(config, learner.model, reference, part, tally))
+            losses.append(add_gradients(config, learner.model, reference, part, tally, is_fresh=not losses))
             norms.append(take_step(learner.optimizer, config.optim, lr))
             tokens += sum(len(lesson.sample.ids_T) for lesson in part)
     policy.weights_changed()
@@ -274,8 +276,13 @@ def update(
     }
 
 
-def add_gradients(config: Config, model: Any, reference: Any | None, lessons: Sequence[Lesson], tally: Tally) -> float:
-    """Add the gradient of the loss on some lessons to the model's, micro-batch by micro-batch; return the loss."""
+def add_gradients(
+    config: Config, model: Any, reference: Any | None, lessons: Sequence[Lesson], tally: Tally, *, is_fresh: bool
+) -> float:
+    """Add the gradient of the loss on some lessons to the model's, micro-batch by micro-batch; return the loss.
+
+    `is_fresh` says that the weights are still those that sampled the lessons.
+    """
     samples = [lesson.sample for lesson in lessons]
     lengths_B = torch.tensor([len(sample.sampled_n) for sample in samples])
     weights_B = token_weights(lengths_B, config.aggregation, max_tokens=config.max_episode_tokens)
@@ -311,8 +318,9 @@ def add_gradients(config: Config, model: Any, reference: Any | None, lessons: Se
             entropy=scores.entropy_N,
             kl=kl_estimate(scores.logprobs_N, batch.old_logprobs_N, "k3"),
             clip_fraction=surrogate.clipped_N,
-            mismatch=(scores.logprobs_N - batch.old_logprobs_N).abs(),
         )
+        if is_fresh:
+            tally.add(mismatch=(scores.logprobs_N - batch.old_logprobs_N).abs())
     return total
 
 

@@ -194,6 +194,6 @@ def test_what_the_run_folder_says(
     assert promised <= rows[0].keys()
     assert {"eval_greedy_score", "eval_sampled_success", "eval_seconds"} <= rows[1].keys()
     assert rows[-1]["episodes"] == 7 * 12 and rows[-1]["env_turns"] == 7 * 12 * 2
-    assert max(row["mismatch"] for row in rows[:1]) < 1e-3
+    assert max(row["mismatch"] for row in rows) < 1e-5
     assert json.loads(run.metrics_path.read_text().splitlines()[0])["step"] == 1
     assert run.trajectories_path("step-000002").exists()
