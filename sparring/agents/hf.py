@@ -10,20 +10,43 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from sparring.agents.grammar import Grammar, State
-from sparring.agents.kv import PooledRunner, Runner
 from sparring.agents.plain import PlainRunner, agrees
+from sparring.agents.pooled import PooledRunner
 from sparring.agents.rendering import ChatFormat, checksum
 from sparring.agents.sampling import check_settings, log_probabilities, sample
 from sparring.agents.vocabulary import Vocabulary
 from sparring.errors import InvalidConfig
 from sparring.types import Action, ActionSet, Prompt
+
+
+class Runner(Protocol):
+    """Gives next-token logits for the rows of a batch that grow as tokens are chosen.
+
+    `jumps` says whether rows may be fed different numbers of tokens.
+    """
+
+    jumps: bool
+
+    def begin(self, episodes: Sequence[str], prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Start a batch of prompts; the logits after each, [B, V]."""
+        ...
+
+    def feed(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Append tokens to some of the rows; the logits after them, in the order of `rows`."""
+        ...
+
+    def forget(self, episode: str) -> None: ...
+
+    def clear(self) -> None:
+        """Drop everything kept: the weights have changed."""
+        ...
 
 
 @dataclass(slots=True)

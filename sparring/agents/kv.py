@@ -1,52 +1,124 @@
-"""Keep keys and values across the turns of an episode, for ragged batches.
+"""Keys and values of many episodes in one pool, and attention over it for ragged batches.
 
-A pool holds one slot for each episode in flight. When an episode comes back with a longer prompt, only the tokens
-that its slot does not hold yet are run through the model; rows of different lengths go through together, padded
-on the left, each with its own positions. The rows of a batch always stand in the pool's first slots (slots are
-swapped where they don't), so that the model reads keys and values in place: no copy is made for a step.
+The new tokens of all rows stand behind one another in a single sequence, so that the model's linear layers see no
+padding. Only attention knows about rows: a token of a row attends to what the row's slot of the pool holds up to
+that token. Where rows bring many tokens each is attended on its own, in place, without padding or copies; where
+they bring a few (decoding) the pool's first slots are attended in one call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from transformers import Cache
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, Cache
+
+ATTENTION = "sparring_ragged"
 
 _POSITIONS_STEP = 128
-_SHRINK_BELOW = 0.75
-_FORWARD_TOKENS = 16_384
+_BATCHED_UP_TO = 4  # tokens a row: longer chunks waste more on padding than a call for each row costs
 
 
-class Runner(Protocol):
-    """Gives next-token logits for the rows of a batch that grow as tokens are chosen.
+@dataclass(slots=True)
+class Layout:
+    """How the N tokens of one forward stand in rows.
 
-    `jumps` says whether rows may be fed different numbers of tokens.
+    Attributes:
+        slots: the slot of each row, ascending. starts: how many positions it holds already.
+        counts: its new tokens, which stand behind one another, row by row.
+        width: the rows' slots all lie in [0, width).
+        dtype, device: of the masks.
     """
 
-    jumps: bool
+    slots: Sequence[int]
+    starts: Sequence[int]
+    counts: Sequence[int]
+    width: int
+    dtype: torch.dtype
+    device: torch.device
+    _masks: dict[int, Any] = field(default_factory=dict)
+    _places: dict[int, torch.Tensor] = field(default_factory=dict)
 
-    def begin(self, episodes: Sequence[str], prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Start a batch of prompts; the logits after each, [B, V]."""
-        ...
+    @property
+    def is_batched(self) -> bool:
+        return max(self.counts) <= _BATCHED_UP_TO
 
-    def feed(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Append tokens to some of the rows; the logits after them, in the order of `rows`."""
-        ...
+    @property
+    def is_dense(self) -> bool:
+        """Whether the rows fill [0, width) with equal numbers of tokens."""
+        return len(self.slots) == self.width and min(self.counts) == max(self.counts)
 
-    def forget(self, episode: str) -> None: ...
+    @property
+    def length(self) -> int:
+        """The longest row, new tokens included."""
+        return max(start + count for start, count in zip(self.starts, self.counts, strict=True))
 
-    def clear(self) -> None:
-        """Drop everything kept: the weights have changed."""
-        ...
+    def positions(self) -> list[int]:
+        """The position of each token in its row, N of them."""
+        return [
+            position
+            for start, count in zip(self.starts, self.counts, strict=True)
+            for position in range(start, start + count)
+        ]
+
+    def places(self, heads: int, room: int) -> torch.Tensor:
+        """Where each head's vector of each token goes in the flattened pool, int64 [H * N]."""
+        if heads not in self._places:
+            slots_N = [slot for slot, count in zip(self.slots, self.counts, strict=True) for _ in range(count)]
+            base_N = torch.tensor(slots_N, device=self.device) * (heads * room)
+            base_N += torch.tensor(self.positions(), device=self.device)
+            heads_H1 = torch.arange(heads, device=self.device).unsqueeze(1) * room
+            self._places[heads] = (heads_H1 + base_N).view(-1)
+        return self._places[heads]
+
+    def row_masks(self, groups: int) -> list[torch.Tensor]:
+        """For each row what its tokens may see, [groups * Q, L], the queries repeated for grouped heads."""
+        if groups not in self._masks:
+            longest, widest = max(self.counts), max(self.starts)
+            columns = torch.arange(widest + longest, device=self.device) - widest
+            visible = columns <= torch.arange(longest, device=self.device).unsqueeze(1)
+            stairs = torch.zeros(visible.shape, dtype=self.dtype, device=self.device)
+            stairs.masked_fill_(~visible, torch.finfo(self.dtype).min)
+            self._masks[groups] = [
+                stairs[:count, widest - start : widest + count].repeat(groups, 1)
+                if groups > 1
+                else stairs[:count, widest - start : widest + count]
+                for start, count in zip(self.starts, self.counts, strict=True)
+            ]
+        masks: list[torch.Tensor] = self._masks[groups]
+        return masks
+
+    def batch(self, groups: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """For attention in one call: the place of each token among [width * Q], and the mask [width, 1, groups * Q, L].
+
+        Queries that are no token see position 0 alone, so that none sees nothing.
+        """
+        if -groups not in self._masks:
+            chunk = max(self.counts)
+            queries = [
+                slot * chunk + index
+                for slot, count in zip(self.slots, self.counts, strict=True)
+                for index in range(count)
+            ]
+            last = [0] * (self.width * chunk)
+            for query, position in zip(queries, self.positions(), strict=True):
+                last[query] = position
+            last_WQ1 = torch.tensor(last, device=self.device).view(self.width, chunk, 1)
+            hidden = torch.arange(self.length, device=self.device) > last_WQ1
+            mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
+            mask.masked_fill_(hidden, torch.finfo(self.dtype).min)
+            self._masks[-groups] = (torch.tensor(queries, device=self.device), mask.repeat(1, groups, 1).unsqueeze(1))
+        found: tuple[torch.Tensor, torch.Tensor] = self._masks[-groups]
+        return found
 
 
-class PooledCache(Cache):  # type: ignore[misc]
-    """The cache that the model writes into: the pool's first slots, at the positions of the current forward.
+class KeyValuePool(Cache):  # type: ignore[misc]
+    """The cache that a model writes into: for each layer keys and values, [slots, heads, positions, width].
 
-    Tensors are laid out [slots, heads, positions + 1, width], so that a head's keys stand together; the last
-    position takes the padding's keys and values, which no mask ever shows.
+    `layout` says where the tokens of the current forward go.
     """
 
     def __init__(self) -> None:
@@ -55,48 +127,29 @@ class PooledCache(Cache):  # type: ignore[misc]
         self.values: list[torch.Tensor] = []
         self.slots = 0
         self.positions = 0
-        self._width = 0
-        self._length = 0
-        self._writes_BQ = torch.zeros((0, 0), dtype=torch.long)
-        self._flat_index: dict[int, torch.Tensor] = {}
-
-    def aim(self, writes_BQ: torch.Tensor, length: int) -> None:
-        """Prepare a forward of the first B slots.
-
-        Args:
-            writes_BQ: the position that each token's keys and values go to, int64 [B, Q].
-            length: how many positions the rows may attend to.
-        """
-        self._writes_BQ = writes_BQ
-        self._width, self._length = len(writes_BQ), length
-        self._flat_index.clear()
+        self.layout: Layout | None = None
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write this forward's keys and values [B, H, Q, D]; return all that its rows may attend to."""
+        """Write this forward's keys and values [1, H, N, D]; return the layer's whole pool."""
         if layer_idx == len(self.keys):
             self.keys.append(self._allocate(key_states))
             self.values.append(self._allocate(value_states))
-        return self._write(self.keys[layer_idx], key_states), self._write(self.values[layer_idx], value_states)
+        self._write(self.keys[layer_idx], key_states)
+        self._write(self.values[layer_idx], value_states)
+        return self.keys[layer_idx], self.values[layer_idx]
 
     def _allocate(self, like: torch.Tensor) -> torch.Tensor:
-        _, heads, _, width = like.shape
         # Zeros, because a masked weight of 0 times whatever memory held could be NaN.
-        return like.new_zeros((self.slots, heads, self.positions + 1, width))
+        return like.new_zeros((self.slots, like.shape[1], self.positions, like.shape[3]))
 
-    def _write(self, pool: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    def _write(self, pool: torch.Tensor, states: torch.Tensor) -> None:
+        assert self.layout is not None
         width = pool.shape[3]
-        pool.view(-1, width).index_copy_(0, self._places(pool.shape[1]), states.reshape(-1, width))
-        return pool[: self._width, :, : self._length]
-
-    def _places(self, heads: int) -> torch.Tensor:
-        """Where each of the B x H x Q vectors of a forward goes in the flattened pool."""
-        if heads not in self._flat_index:
-            vectors_BH = torch.arange(self._width * heads, device=self._writes_BQ.device).view(self._width, heads, 1)
-            places = vectors_BH * (self.positions + 1) + self._writes_BQ.unsqueeze(1)
-            self._flat_index[heads] = places.reshape(-1)
-        return self._flat_index[heads]
+        pool.view(-1, width).index_copy_(
+            0, self.layout.places(pool.shape[1], self.positions), states.reshape(-1, width)
+        )
 
     def grow(self, slots: int, positions: int) -> None:
         """Make room for at least so many slots and positions; what is held stays."""
@@ -109,8 +162,8 @@ class PooledCache(Cache):  # type: ignore[misc]
             return
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
-                new = old.new_zeros((slots, old.shape[1], positions + 1, old.shape[3]))
-                new[: self.slots, :, : self.positions] = old[:, :, : self.positions]
+                new = old.new_zeros((slots, old.shape[1], positions, old.shape[3]))
+                new[: self.slots, :, : self.positions] = old
                 tensors[layer] = new
         self.slots, self.positions = slots, positions
 
@@ -126,187 +179,91 @@ class PooledCache(Cache):  # type: ignore[misc]
             pool[torch.tensor(target), :, :length] = pool[torch.tensor(source), :, :length]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        return self._length
+        return 0 if self.layout is None else self.layout.length
 
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        return self._length, 0
+        return self.get_seq_length(layer_idx), 0
 
 
-class PooledRunner:
-    """Runs ragged batches over a pool of slots (see the module's docstring).
+def register_attention() -> None:
+    """Make `ragged_attention` known to `transformers` under the name `ATTENTION`; no model uses it unless told."""
+    AttentionInterface.register(ATTENTION, ragged_attention)
 
-    Works for decoders that take a `Cache`, `position_ids` and a 4D mask and attend to everything before a token.
 
-    Args:
-        model: a causal language model of `transformers`, or such a model under peft.
-        max_slots: slots kept for episodes; a batch larger than that gets as many as it needs. The least
-            recently used slot gives way.
+def ragged_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    ragged: Layout | None = None,
+    **unsupported: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of packed queries [1, Hq, N, D] over a pool's layer [slots, H, positions, D], causal in each row.
+
+    Returns:
+        The attended values, [1, N, Hq, D].
+    Raises:
+        TypeError: the model asks for more than plain causal attention (a sliding window, capped logits, sinks).
     """
+    extra = [
+        name for name in ("sliding_window", "softcap", "s_aux", "position_bias") if unsupported.get(name) is not None
+    ]
+    if ragged is None or extra:
+        raise TypeError(f"ragged attention can't serve {type(module).__name__}: {extra or 'no layout was passed on'}")
+    # Query heads that share a key head are laid behind one another as further queries of it: nothing is repeated.
+    heads, groups = key.shape[1], query.shape[1] // key.shape[1]
+    query_HGND = query.view(heads, groups, *query.shape[2:])
+    if ragged.is_batched:
+        output_NHGD = _attend_batch(query_HGND, key, value, scaling, ragged, groups)
+    else:
+        output_NHGD = _attend_rows(query_HGND, key, value, scaling, ragged, groups)
+    return output_NHGD.flatten(1, 2).unsqueeze(0), None
 
-    jumps = True
 
-    def __init__(self, model: Any, *, max_slots: int = 256) -> None:
-        self._model = model
-        self._max_slots = max_slots
-        self._cache = PooledCache()
-        self._held: list[list[int]] = []  # the ids whose keys and values each slot holds
-        self._owner: list[str] = []  # the episode of each slot, "" where it is free
-        self._used: list[int] = []  # when it was last used
-        self._clock = 0
-        self._slot_of: dict[str, int] = {}
-        self._row_slot: list[int] = []  # the slot of each row of the current batch
-        self._width = 0  # slots [0, width) are run at each step
-
-    def begin(self, episodes: Sequence[str], prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Start a batch; each row runs only what its slot does not hold."""
-        self._clock += 1
-        self._seat(episodes)
-        self._width = len(prompts)
-        leaders: dict[tuple[int, ...], int] = {}
-        for row, prompt in enumerate(prompts):
-            key = tuple(prompt)
-            if key not in leaders or self._common(row, prompt) > self._common(leaders[key], prompt):
-                leaders[key] = row
-        leading = sorted(leaders.values())
-        fresh = []
-        for row in leading:
-            common = self._common(row, prompts[row])
-            del self._held[self._row_slot[row]][common:]
-            fresh.append(list(prompts[row][common:]))
-        logits = self._run(leading, fresh)
-        if len(leading) == len(prompts):
-            return logits
-        place = {row: index for index, row in enumerate(leading)}
-        leader_of = [leaders[tuple(prompt)] for prompt in prompts]
-        followers = [row for row, leader in enumerate(leader_of) if row != leader]
-        self._copy([leader_of[row] for row in followers], followers)
-        return logits[[place[leader] for leader in leader_of]]
-
-    def feed(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Append tokens to some of the rows."""
-        if len(rows) <= _SHRINK_BELOW * self._width:
-            self._to_front([self._row_slot[row] for row in rows])
-            self._width = len(rows)
-        return self._run(rows, tokens)
-
-    def forget(self, episode: str) -> None:
-        slot = self._slot_of.pop(episode, None)
-        if slot is not None:
-            self._owner[slot] = ""
-            self._held[slot] = []
-
-    def clear(self) -> None:
-        self._slot_of.clear()
-        self._owner = [""] * len(self._owner)
-        self._held = [[] for _ in self._held]
-
-    def _common(self, row: int, prompt: Sequence[int]) -> int:
-        """How many leading ids of `prompt` the row's slot holds, one short of all: a logit needs a token."""
-        held = self._held[self._row_slot[row]]
-        limit = min(len(held), len(prompt) - 1)
-        if list(prompt[:limit]) == held[:limit]:
-            return limit
-        return next(index for index in range(limit) if held[index] != prompt[index])
-
-    def _seat(self, episodes: Sequence[str]) -> None:
-        """Give each row a slot, and bring those slots to the front of the pool."""
-        seats: list[int | None] = []
-        taken: set[int] = set()
-        for episode in episodes:
-            slot = self._slot_of.get(episode) if episode else None
-            seats.append(None if slot in taken else slot)
-            if slot is not None:
-                taken.add(slot)
-        needed = seats.count(None)
-        free = [slot for slot, owner in enumerate(self._owner) if not owner and slot not in taken]
-        if len(free) < needed and len(self._owner) < max(self._max_slots, len(episodes)):
-            wanted = max(self._max_slots, len(episodes)) - len(self._owner)
-            extra = min(needed - len(free), wanted)
-            free += range(len(self._owner), len(self._owner) + extra)
-            self._held += [[] for _ in range(extra)]
-            self._owner += [""] * extra
-            self._used += [0] * extra
-        if len(free) < needed:
-            idle = [slot for slot, owner in enumerate(self._owner) if owner and slot not in taken]
-            for slot in sorted(idle, key=self._used.__getitem__)[: needed - len(free)]:
-                self.forget(self._owner[slot])
-                free.append(slot)
-        free.sort(reverse=True)
-        self._row_slot = []
-        for episode, slot in zip(episodes, seats, strict=True):
-            if slot is None:
-                slot = free.pop()
-                self._held[slot] = []
-                if episode and episode not in self._slot_of:
-                    self._owner[slot] = episode
-                    self._slot_of[episode] = slot
-            self._used[slot] = self._clock
-            self._row_slot.append(slot)
-        self._to_front(self._row_slot)
-
-    def _to_front(self, slots: Sequence[int]) -> None:
-        """Swap slots until the given ones are the first."""
-        wanted = set(slots)
-        outside = [slot for slot in slots if slot >= len(slots)]
-        inside = [slot for slot in range(len(slots)) if slot not in wanted]
-        if not outside:
-            return
-        length = max(len(self._held[slot]) for slot in (*outside, *inside))
-        self._cache.grow(len(self._owner), 0)
-        if length:
-            self._cache.swap(inside, outside, length)
-        moved = {**dict(zip(inside, outside, strict=True)), **dict(zip(outside, inside, strict=True))}
-        for here, there in zip(inside, outside, strict=True):
-            self._held[here], self._held[there] = self._held[there], self._held[here]
-            self._owner[here], self._owner[there] = self._owner[there], self._owner[here]
-            self._used[here], self._used[there] = self._used[there], self._used[here]
-        self._row_slot = [moved.get(slot, slot) for slot in self._row_slot]
-        self._slot_of = {owner: slot for slot, owner in enumerate(self._owner) if owner}
-
-    def _copy(self, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Give rows the keys and values of other rows."""
-        source_slots = [self._row_slot[row] for row in sources]
-        target_slots = [self._row_slot[row] for row in targets]
-        self._cache.copy(source_slots, target_slots, max(len(self._held[slot]) for slot in source_slots))
-        for source, target in zip(source_slots, target_slots, strict=True):
-            self._held[target] = list(self._held[source])
-
-    def _run(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Run new tokens of some rows through the model; the logits after the last of each, [len(rows), V]."""
-        new: list[Sequence[int]] = [()] * self._width
-        for row, fresh in zip(rows, tokens, strict=True):
-            new[self._row_slot[row]] = fresh
-        longest = max(len(held) + len(fresh) for held, fresh in zip(self._held, new, strict=False))
-        self._cache.grow(len(self._owner), longest)
-        logits = self._forward(new, longest)
-        for slot, fresh in enumerate(new):
-            self._held[slot].extend(fresh)
-        order = [self._row_slot[row] for row in rows]
-        return logits if order == list(range(len(logits))) else logits[order]
-
-    def _forward(self, new: Sequence[Sequence[int]], longest: int) -> torch.Tensor:
-        device = self._model.device
-        width, chunk = len(new), max(map(len, new))
-        trash = self._cache.positions
-        ids, positions, writes = [], [], []
-        for held, fresh in zip(self._held, new, strict=False):
-            padding, at = chunk - len(fresh), range(len(held), len(held) + len(fresh))
-            ids.append([0] * padding + list(fresh))
-            positions.append([0] * padding + list(at))
-            writes.append([trash] * padding + list(at))
-        positions_BQ = torch.tensor(positions, device=device)
-        visible_BQL = torch.arange(longest, device=device) <= positions_BQ.unsqueeze(-1)
-        dtype = self._model.dtype
-        mask = torch.zeros((width, 1, chunk, longest), dtype=dtype, device=device)
-        mask.masked_fill_(~visible_BQL.unsqueeze(1), torch.finfo(dtype).min)
-        self._cache.aim(torch.tensor(writes, device=device), longest)
-        output = self._model(
-            input_ids=torch.tensor(ids, device=device),
-            attention_mask=mask,
-            position_ids=positions_BQ,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
+def _attend_rows(
+    query_HGND: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, ragged: Layout, groups: int
+) -> torch.Tensor:
+    """One call a row, in place."""
+    heads, _, tokens, width = query_HGND.shape
+    output_NHGD = query_HGND.new_empty((tokens, heads, groups, value.shape[3]))
+    masks = ragged.row_masks(groups)
+    begin = 0
+    for slot, start, count, mask in zip(ragged.slots, ragged.starts, ragged.counts, masks, strict=True):
+        length = start + count
+        attended = scaled_dot_product_attention(
+            query_HGND[:, :, begin : begin + count].reshape(1, heads, groups * count, width),
+            key[slot : slot + 1, :, :length],
+            value[slot : slot + 1, :, :length],
+            attn_mask=mask,
+            scale=scaling,
         )
-        logits: torch.Tensor = output.logits[:, -1]
-        return logits
+        output_NHGD[begin : begin + count] = attended.view(heads, groups, count, -1).permute(2, 0, 1, 3)
+        begin += count
+    return output_NHGD
+
+
+def _attend_batch(
+    query_HGND: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, ragged: Layout, groups: int
+) -> torch.Tensor:
+    """One call for all rows, over the pool's first slots."""
+    heads, _, _, size = query_HGND.shape
+    queries, mask = ragged.batch(groups)
+    width, length = ragged.width, ragged.length
+    chunk = mask.shape[2] // groups
+    query_MHGD = query_HGND.permute(2, 0, 1, 3)
+    if not ragged.is_dense:
+        padded = query_MHGD.new_zeros((width * chunk, heads, groups, size))
+        query_MHGD = padded.index_copy_(0, queries, query_MHGD)
+    attended = scaled_dot_product_attention(
+        query_MHGD.view(width, chunk, heads, groups, size).permute(0, 2, 3, 1, 4).flatten(2, 3),
+        key[:width, :, :length],
+        value[:width, :, :length],
+        attn_mask=mask,
+        scale=scaling,
+    )
+    output_WQHGD = attended.view(width, heads, groups, chunk, -1).permute(0, 3, 1, 2, 4)
+    output_MHGD = output_WQHGD.reshape(width * chunk, heads, groups, -1)
+    return output_MHGD if ragged.is_dense else output_MHGD[queries]

@@ -1,4 +1,4 @@
-"""Run batches by the model's own cache: for architectures that the pool of `sparring.agents.kv` does not fit."""
+"""Run batches by the model's own cache: for architectures that the pool of `sparring.agents.pooled` does not fit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sparring.agents.kv import PooledRunner
+from sparring.agents.pooled import PooledRunner
 
 _TOLERANCE = 2e-3
 
