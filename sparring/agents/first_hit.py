@@ -25,18 +25,14 @@ def clickable_name(action: str) -> str:
 
 
 def named_in(instruction: str, actions: ActionSet) -> list[str]:
-    """The options that an instruction names as whole words, shorter ones first.
+    """The options that an instruction names as whole words, shorter names first.
 
     A page keeps one value per option, the last one clicked; so where one name is part of another ("blue" in
     "navy blue") the longer one stays.
     """
     told = instruction.lower()
     names = [clickable_name(choice) for choice in actions.choices]
-    found = [
-        name
-        for name in names
-        if name not in BUTTONS and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", told) is not None
-    ]
+    found = [name for name in names if name not in BUTTONS and _stands_in(told, name)]
     return sorted(found, key=len)
 
 

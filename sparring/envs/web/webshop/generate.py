@@ -257,8 +257,9 @@ def _companion(generator: random.Random, family: _Family, anchor: _Draft) -> _Dr
     pool = [feature for name in kind.pools for feature in words.FEATURES[name] if not feature.noun]
     return _Draft(
         kind, tuple(generator.sample(pool, 2)), anchor.options, anchor.price * generator.uniform(0.3, 0.9),
-        wanted=False, loud=True, stuffed=generator.random() < _STUFFED, material=generator.choice(words.MATERIALS[kind.category]),
-        style=generator.choice(words.STYLES), goes_with=(family.kind, anchor.features),
+        wanted=False, loud=True, stuffed=generator.random() < _STUFFED,
+        material=generator.choice(words.MATERIALS[kind.category]), style=generator.choice(words.STYLES),
+        goes_with=(family.kind, anchor.features),
     )  # fmt: skip
 
 

@@ -1,0 +1,238 @@
+"""Renderings for small models: acting through them is acting on the plain shop."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparring.agents.scripted import ExpertPolicy, random_action
+from sparring.envs.base import TextEnv, restore, snapshot
+from sparring.envs.pool import EnvPool
+from sparring.envs.web.webshop.generate import generate
+from sparring.envs.web.webshop.matching import asked_for, shared_words, words_of
+from sparring.envs.web.webshop.renderers import (
+    ABOVE,
+    ASKED,
+    NOTHING_NEW,
+    PERHAPS,
+    TAGS,
+    WITHIN,
+    IndexClicks,
+    MatchCounts,
+    NewObservationOnly,
+    PriceMarks,
+    special_tokens,
+)
+from sparring.registration import make
+from sparring.rollout import Setting, Start, rollout
+from sparring.types import ActionSet, Form, Observation, Prompt
+
+INNER = ("webshop-brief", "webshop-match", "webshop-price")
+ALL = (*INNER, "webshop-index")
+INSTRUCTION = (
+    "Find me a water resistant tote bag with color: navy blue, and size: 7, and price lower than 40.00 dollars"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate(products=300, seed=11, out=tmp_path_factory.mktemp("made") / "catalogue")
+
+
+class Script(TextEnv):
+    """Shows given pages one after another."""
+
+    state = ("at",)
+
+    def __init__(self, *pages: tuple[str, ActionSet], instruction: str = INSTRUCTION) -> None:
+        self.pages, self.at, self.instruction = pages, 0, instruction
+        self.taken: list[str] = []
+
+    def observe(self) -> tuple[str, dict[str, Any]]:
+        text, actions = self.pages[min(self.at, len(self.pages) - 1)]
+        return text, {"actions": actions, "instruction": self.instruction}
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[str, dict[str, Any]]:
+        self.at = 0
+        return self.observe()
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self.taken.append(action)
+        self.at += 1
+        text, info = self.observe()
+        return text, 0.0, False, False, info
+
+
+START = ("WebShop [SEP] Instruction: [SEP] " + INSTRUCTION + " [SEP] Search", ActionSet((), (Form("search[", "]"),)))
+RESULTS = (
+    f"Instruction: [SEP] {INSTRUCTION} [SEP] Back to Search [SEP] Page 1 (Total results: 3) [SEP] Next > [SEP] "
+    "B0AAAAAAAA [SEP] Vava Water Resistant Tote Bag [SEP] $35.5 [SEP] B0BBBBBBBB [SEP] Wimo Tote [SEP] $40.01 [SEP] "
+    "B0CCCCCCCC [SEP] Mug [SEP] $10.0 to $41.0",
+    ActionSet(
+        ("click[back to search]", "click[next >]", "click[b0aaaaaaaa]", "click[b0bbbbbbbb]", "click[b0cccccccc]")
+    ),
+)
+ITEM = (
+    f"Instruction: [SEP] {INSTRUCTION} [SEP] Back to Search [SEP] < Prev [SEP] color [SEP] blue [SEP] navy blue [SEP] "
+    "size [SEP] 7 [SEP] 40 [SEP] Vava Water Resistant Tote Bag [SEP] Price: $35.5 [SEP] Rating: N.A. [SEP] "
+    "Description [SEP] Features [SEP] Reviews [SEP] Buy Now",
+    ActionSet(
+        tuple(
+            f"click[{name}]"
+            for name in (
+                "back to search", "< prev", "description", "features", "reviews", "buy now",
+                "blue", "navy blue", "7", "40",
+            )
+        )
+    ),
+)  # fmt: skip
+
+
+def test_tags_stand_behind_what_they_name() -> None:
+    env = IndexClicks(Script(START, RESULTS, ITEM))
+    env.reset()
+    text, _, _, _, info = env.step("search[bag]")
+    assert "Vava Water Resistant Tote Bag $35.5 [8] [SEP] Wimo Tote $40.01 [9] [SEP] Mug $10.0 to $41.0 [10]" in text
+    assert "B0AAAAAAAA" not in text
+    assert "Back to Search [0] [SEP] Page 1 (Total results: 3) [SEP] Next > [2]" in text
+    assert info["actions"].choices == ("[0]", "[2]", "[8]", "[9]", "[10]")
+    text, _, _, _, info = env.step("[9]")
+    assert "color [SEP] blue [8] [SEP] navy blue [9] [SEP] size [SEP] 7 [10] [SEP] 40 [11]" in text
+    assert text.endswith("Description [3] [SEP] Features [4] [SEP] Reviews [5] [SEP] Buy Now [7]")
+    env.step("[7]")
+    assert env.unwrapped.taken == ["search[bag]", "click[b0bbbbbbbb]", "click[buy now]"]  # type: ignore[attr-defined]
+
+
+def test_what_finds_no_tag_keeps_its_plain_action() -> None:
+    values = [f"value {number}" for number in range(70)]
+    page = ("Instruction: [SEP] x [SEP] " + " [SEP] ".join(values), ActionSet(tuple(f"click[{one}]" for one in values)))
+    text, info = IndexClicks(Script(page)).reset()
+    assert info["actions"].choices[55:57] == ("[63]", "click[value 56]")
+    assert "value 55 [63] [SEP] value 56 [SEP] value 57" in text
+
+
+def test_matches_are_counted_and_options_marked() -> None:
+    env = MatchCounts(Script(START, RESULTS, ITEM))
+    _, info = env.reset()
+    (form,) = info["actions"].forms
+    assert form.admits("search[water resistant tote bag navy 40.00]")
+    assert not form.admits("search[mug]")
+    assert "a" not in form.words and "with" not in form.words  # search ignores them
+    text, *_ = env.step("search[bag]")
+    # water, resistant, tote, bag; tote; nothing
+    assert "$35.5 =4 [SEP] B0BBBBBBBB [SEP] Wimo Tote [SEP] $40.01 =1 [SEP]" in text
+    assert text.endswith("$10.0 to $41.0 =0")
+    text, *_ = env.step("click[b0aaaaaaaa]")
+    # "blue" is only part of "navy blue", "40" only part of a price
+    assert "color [SEP] blue [SEP] navy blue (asked) [SEP] size [SEP] 7 (asked) [SEP] 40 [SEP]" in text
+
+
+def test_prices_are_judged_against_the_stated_bound() -> None:
+    env = PriceMarks(Script(START, RESULTS, ITEM))
+    env.reset()
+    text, *_ = env.step("search[bag]")
+    assert f"$35.5 {WITHIN} [SEP]" in text and f"$40.01 {ABOVE} [SEP]" in text and text.endswith(f"$41.0 {PERHAPS}")
+    text, *_ = env.step("click[b0aaaaaaaa]")
+    assert f"Price: $35.5 {WITHIN}" in text
+    unbounded = PriceMarks(Script(RESULTS, instruction="find me a bag"))
+    assert unbounded.reset()[0] == RESULTS[0]
+
+
+def test_nothing_is_said_twice() -> None:
+    env = NewObservationOnly(Script(START, RESULTS, ITEM, ITEM, RESULTS))
+    first, _ = env.reset()
+    assert first == f"{INSTRUCTION}\nsearch"
+    results, *_ = env.step("search[bag]")
+    assert results.splitlines()[:4] == ["back to search", "page 1 (total results: 3)", "next >", "b0aaaaaaaa"]
+    item, *_ = env.step("click[b0aaaaaaaa]")
+    assert item.splitlines()[:3] == ["< prev", "color", "blue"] and item.endswith("reviews\nbuy now")
+    again, *_ = env.step("click[7]")
+    assert again == NOTHING_NEW
+    results, *_ = env.step("click[< prev]")
+    assert results.startswith("page 1 (total results: 3)\nb0aaaaaaaa\nvava water resistant tote bag\n$35.5")
+    assert INSTRUCTION not in item + again + results
+
+
+def visits(env: gymnasium.Env[str, str]) -> Any:
+    core: Any = env.unwrapped
+    return core.visit
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=15, deadline=None)
+def test_acting_through_any_stack_visits_the_same_states(folder: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mode = ("text", "text_rich")[seed % 2]
+    rendered = make("WebShop-v1", wrappers=ALL, catalogue=folder, observation_mode=mode)
+    plain = make("WebShop-v1", catalogue=folder, observation_mode=mode)
+    _, info = rendered.reset(seed=seed)
+    _, plain_info = plain.reset(seed=seed)
+    for _ in range(25):
+        tags, choices = info["actions"].choices, plain_info["actions"].choices
+        assert len(tags) == len(choices)
+        action = random_action(Prompt((), Observation("", info["actions"]), info.get("instruction", "x")), rng)
+        meant = choices[tags.index(action)] if action in tags else action
+        _, reward, over, _, info = rendered.step(action)
+        _, plain_reward, plain_over, _, plain_info = plain.step(meant)
+        assert (reward, over, visits(rendered)) == (plain_reward, plain_over, visits(plain))
+        if over:
+            break
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=10, deadline=None)
+def test_every_tag_on_offer_has_been_shown_and_means_the_same_after_a_restore(folder: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    env = make("WebShop-v1", wrappers=("expert", *ALL), catalogue=folder)
+    text, info = env.reset(seed=seed)
+    shown = text
+    for _ in range(15):
+        assert all(tag in shown for tag in info["actions"].choices)
+        saved = snapshot(env)
+        action = random_action(Prompt((), Observation("", info["actions"]), "x"), rng)
+        after = env.step(action)
+        before = restore(env, saved)
+        assert (before[0], before[1]["actions"], before[1].get("expert")) == (text, info["actions"], info.get("expert"))
+        assert env.step(action) == after
+        text, _, over, _, info = after
+        shown += text
+        if over:
+            break
+
+
+@pytest.mark.parametrize("inner", list(permutations(INNER)))
+def test_the_inner_renderers_go_in_any_order(folder: Path, inner: tuple[str, ...]) -> None:
+    wrappers = ("expert", *inner, "webshop-index")
+    pool = EnvPool(lambda: make("WebShop-v1", wrappers=wrappers, catalogue=folder), 2)
+    played = rollout(ExpertPolicy(), pool, [Start(seed) for seed in range(10)], Setting("WebShop-v1", wrappers))
+    assert all(one.success and one.error is None for one in played)
+    page = played[0].turns[1].observation.text
+    assert "=" in page and (WITHIN in page or ABOVE in page) and "[8]" in page
+
+
+def test_the_expert_speaks_in_tags_and_in_admissible_words(folder: Path) -> None:
+    env = make("WebShop-v1", wrappers=("expert", *ALL), catalogue=folder)
+    for seed in range(40):
+        _, info = env.reset(seed=seed)
+        while "expert" in info:
+            assert info["actions"].admits(info["expert"])
+            _, reward, _, _, info = env.step(info["expert"])
+        assert reward == 1
+
+
+def test_special_tokens_are_distinct() -> None:
+    assert len(set(special_tokens())) == len(special_tokens()) >= len(TAGS) + 10
+    assert ASKED in special_tokens()
+
+
+def test_words_are_compared_by_stem_and_names_as_wholes() -> None:
+    assert words_of("Find me [two] Bags, $5.00 or (more)!") == ("find", "me", "two", "bags", "$5.00", "or", "more")
+    assert shared_words("Resistant Bag", "bags that resist water") == 2
+    assert asked_for(["large", "x-large", "5", "red"], "in x-large, 5.5 inches, and tired") == {"x-large"}
