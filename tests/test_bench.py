@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from sparring import trajectories
 from sparring.agents.load import Agent, load_agent
 from sparring.agents.scripted import ExpertPolicy, RandomPolicy
 from sparring.bench import BenchConfig, bench, choose_tasks
-from sparring.envs.base import Info
+from sparring.envs.base import Info, TextWrapper
 from sparring.errors import InvalidConfig, InvalidData, UnknownName
 from sparring.report import EpisodeRecord, Report, compare, summarise
 from sparring.rollout import Start
-from sparring.settings import EnvConfig
-from sparring.types import Action, Prompt
+from sparring.runs import RunFolder
+from sparring.settings import AgentConfig, EnvConfig
+from sparring.types import Action, ActionSet, Prompt
 from tests.worlds import Copy
 
 ENV = EnvConfig("tests/Copy-v1", {"words": "3"})
@@ -282,10 +284,46 @@ def test_what_is_no_agent_is_explained(spec: str, error: type[Exception], says: 
         load_agent(spec)
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """As much of a trainer's settings as an agent is made from."""
+
+    env: EnvConfig
+    agent: AgentConfig
+
+
 def test_a_run_brings_what_it_was_trained_with(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text('trainer = "sft"\n')
+    from sparring.agents.models.tiny import build_tiny
+
+    settings = Trained(
+        EnvConfig("tests/Copy-v1", wrappers=("loud",)), AgentConfig(memory="window(1)", system="Copy.", temperature=0.5)
+    )
+    run = RunFolder.create(tmp_path / "demo", "sft", settings)
     with pytest.raises(InvalidConfig, match="has no checkpoint yet"):
-        load_agent(str(tmp_path))
+        load_agent(str(run.path))
+    build_tiny(["Say the word. red green blue"], run.path / "checkpoints/step-7", hidden=32, layers=1, heads=2)
+    agent = load_agent(f"{run.path}/")
+    assert (agent.name, agent.source) == (str(run.path), "checkpoints/step-7")
+    assert (agent.wrappers, agent.memory, agent.system) == (("loud",), "window(1)", "Copy.")
+    sparring.register_wrapper("loud", "tests.test_bench:Loud")
+    report = bench([agent], BenchConfig(ENV, tasks=3), tmp_path / "out")
+    sampled, greedy = report.rows
+    assert (sampled.agent, greedy.agent) == (f"{run.path} (sampled)", f"{run.path} (greedy)")
+    assert (sampled.episodes, greedy.episodes, sampled.wrappers) == (3, 3, ("loud",))
+    assert sampled.sampled_tokens > 0 and sampled.prompt_tokens > 0
+    # Both are one model.
+    assert agent.greedy is not None and agent.greedy.model is agent.policy.model  # type: ignore[attr-defined]
+
+
+class Loud(TextWrapper):
+    """Says everything in capitals, and takes it back."""
+
+    def action(self, text: str) -> str:
+        return text.lower()
+
+    def view(self, text: str, info: Info) -> tuple[str, Info]:
+        actions = ActionSet(tuple(word.upper() for word in info["actions"].choices))
+        return text.upper(), {**info, "actions": actions}
 
 
 def test_starts_are_different_for_tasks_and_seeds(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -99,7 +99,7 @@ class TextEnv(gymnasium.Env[str, str]):
                 f"{type(self).__name__} names no state to save: set the class attribute `state` to the names of "
                 "the attributes that change during an episode, or override snapshot() and restore()"
             )
-        values = copy.deepcopy({name: getattr(self, name) for name in self.state})
+        values = _values(self, self.state)
         generator = self._np_random.bit_generator.state if self._np_random is not None else None
         return Snapshot(type(self).__name__, SnapshotKind.COPY, (values, copy.deepcopy(generator)))
 
@@ -125,10 +125,12 @@ class TextWrapper(gymnasium.Wrapper[str, str, str, str]):
     """A wrapper of a text environment whose own state is part of snapshots.
 
     Override `action` (policy → environment) and `view` (environment → policy). `state` names the attributes
-    that change during an episode.
+    that change during an episode, all of which exist from `__init__` on. `view` may change them: it is called once
+    for each reset and step, and what it returned last comes back with a restored snapshot.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
+    _shown: tuple[str, Info] | None = None
 
     def action(self, text: str) -> str:
         """Translate the policy's action into the environment's."""
@@ -141,18 +143,21 @@ class TextWrapper(gymnasium.Wrapper[str, str, str, str]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
         text, info = self.env.reset(seed=seed, options=options)
         self.begin(info)
-        return self.view(text, info)
+        return self._show(text, info)
+
+    def _show(self, text: str, info: Info) -> tuple[str, Info]:
+        text, info = self.view(text, info)
+        self._shown = text, dict(info)
+        return text, info
 
     def begin(self, info: Info) -> None:
         """Called at each reset, before the first observation is viewed."""
 
     def step(self, action: str) -> tuple[str, Any, bool, bool, Info]:
         text, reward, terminated, truncated, info = self.env.step(self.action(action))
-        text, info = self.view(text, info)
+        text, info = self._show(text, info)
         return text, reward, terminated, truncated, info
 
-
-_EnvT = TypeVar("_EnvT", bound=EnvType)
 
 # Gymnasium's own wrappers keep these between steps; a fork that forgot them would never be cut at its limit.
 _GYMNASIUM_STATE = {"TimeLimit": ("_elapsed_steps",), "OrderEnforcing": ("_has_reset",)}
@@ -169,35 +174,65 @@ def _stack(env: EnvType) -> list[EnvType]:
     return layers
 
 
+def _values(owner: object, names: tuple[str, ...]) -> dict[str, Any]:
+    """A deep copy of the named attributes."""
+    try:
+        return copy.deepcopy({name: getattr(owner, name) for name in names})
+    except AttributeError as error:
+        raise EnvNotSearchable(
+            f"{type(owner).__name__}.state names an attribute that is not there: {error}. Set it in __init__"
+        ) from error
+
+
+def _core(env: EnvType) -> tuple[list[EnvType], TextEnv]:
+    *wrappers, core = _stack(env)
+    if not isinstance(core, TextEnv):
+        raise EnvNotSearchable(f"{type(core).__name__} is no sparring TextEnv, so it has no snapshot()")
+    return wrappers, core
+
+
 def snapshot(env: EnvType) -> Snapshot:
     """Save an environment together with all the wrappers around it.
 
     Raises:
         EnvNotSearchable: the innermost environment is no `TextEnv` or has no snapshots.
     """
-    *wrappers, core = _stack(env)
-    if not isinstance(core, TextEnv):
-        raise EnvNotSearchable(f"{type(core).__name__} is no sparring TextEnv, so it has no snapshot()")
+    wrappers, core = _core(env)
     inner = core.snapshot()
-    outer = tuple(copy.deepcopy({name: getattr(layer, name) for name in _wrapper_state(layer)}) for layer in wrappers)
+    outer = tuple(
+        (
+            type(layer).__name__,
+            _values(layer, _wrapper_state(layer)),
+            layer._shown if isinstance(layer, TextWrapper) else None,
+        )
+        for layer in wrappers
+    )
     return Snapshot(inner.env_id, inner.kind, (inner, outer))
 
 
 def restore(env: EnvType, saved: Snapshot) -> tuple[str, Info]:
-    """Bring back what `snapshot` saved, and return the observation and info as the outermost wrapper shows them."""
-    *wrappers, core = _stack(env)
+    """Bring back what `snapshot` saved, and return the observation and info as the outermost wrapper showed them.
+
+    Raises:
+        EnvNotSearchable: the innermost environment is no `TextEnv`.
+        InvalidConfig: the snapshot is of another environment or other wrappers.
+    """
+    wrappers, core = _core(env)
     state: Any = saved.state
     inner, outer = state
-    assert isinstance(core, TextEnv)
+    if not isinstance(inner, Snapshot):
+        raise InvalidConfig("this snapshot holds no wrappers: it was taken by env.snapshot(), so call env.restore(it)")
+    theirs, ours = [name for name, _, _ in outer], [type(layer).__name__ for layer in wrappers]
+    if theirs != ours:
+        raise InvalidConfig(f"a snapshot taken under the wrappers {theirs} can't be restored under {ours}")
     text, info = core.restore(inner)
-    for layer, values in zip(reversed(wrappers), reversed(outer), strict=True):
+    for layer, (_, values, shown) in zip(reversed(wrappers), reversed(outer), strict=True):
+        for name, value in copy.deepcopy(values).items():
+            setattr(layer, name, value)
         if isinstance(layer, TextWrapper):
-            for name, value in copy.deepcopy(values).items():
-                setattr(layer, name, value)
-            text, info = layer.view(text, info)
-            for name, value in copy.deepcopy(values).items():
-                setattr(layer, name, value)
-        else:
-            for name, value in values.items():
-                setattr(layer, name, value)
+            layer._shown = shown
+            if shown is None:  # taken before any reset, or under a wrapper that overrides reset and step themselves
+                text, info = layer.view(text, info)
+            else:
+                text, info = shown[0], dict(shown[1])
     return text, info
