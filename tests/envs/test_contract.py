@@ -1,0 +1,13 @@
+"""Every registered environment, found through the registry, keeps the whole contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from sparring.registration import env_ids
+from sparring.testing import report
+
+
+@pytest.mark.parametrize("id", env_ids())
+def test_every_registered_environment_passes_every_check(id: str) -> None:
+    assert [one for one in report(id) if one.outcome == "failed"] == []
