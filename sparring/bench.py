@@ -101,7 +101,7 @@ def bench(
     tasks = choose_tasks(config)
     stores = {player.name: _Store(out, player, config, resume=resume) for player in players}
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) if show_progress else nullcontext() as progress:
         for player in players:
             _play(player, config, tasks, stores[player.name], progress)

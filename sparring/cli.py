@@ -12,6 +12,7 @@ from typing import Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from sparring.errors import SparringError, unknown
@@ -48,7 +49,7 @@ def _envs() -> None:
         try:
             found = describe(id)
         except Exception as error:  # one that does not import must not hide the others
-            table.add_row(id, f"[red]does not import: {type(error).__name__}: {error}[/red]")
+            table.add_row(id, f"[red]does not import: {type(error).__name__}: {escape(str(error))}[/red]")
             continue
         kind = getattr(found.cls, "snapshot_kind", None)
         table.add_row(
@@ -62,7 +63,7 @@ def _envs() -> None:
     console.print(table)
     console.print("Wrappers: " + ", ".join(wrapper_names()))
     for name, reason in load_plugins().items():
-        console.print(f"[red]plug-in {name} failed to load:[/red] {reason}")
+        console.print(f"[red]plug-in {name} failed to load:[/red] {escape(reason)}")
 
 
 def _play(
@@ -172,7 +173,7 @@ def _check(env: tyro.conf.Positional[str], /, options: dict[str, str] | None = N
     table = Table("check", "result", "", title=env)
     for result in results:
         colour = {"passed": "green", "failed": "red"}.get(result.outcome, "yellow")
-        table.add_row(result.check, f"[{colour}]{result.outcome}[/{colour}]", result.message)
+        table.add_row(result.check, f"[{colour}]{result.outcome}[/{colour}]", escape(result.message))
     Console().print(table)
     if any(result.outcome == "failed" for result in results):
         sys.exit(1)
@@ -288,7 +289,7 @@ def main() -> None:
     try:
         run(sys.argv[1:])
     except SparringError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, markup=True)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -9,7 +9,7 @@ import pytest
 
 import sparring
 from sparring.cli import main, run
-from sparring.errors import UnknownName
+from sparring.errors import MissingExtra, UnknownName
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,15 @@ def test_importing_sparring_brings_nothing_heavy() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_brackets_in_messages_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are what extras and actions are written with, and what rich takes for its markup."""
+
+    def missing(arguments: object) -> None:
+        raise MissingExtra('pip install "sparring[train]", then click[buy now] [/red]')
+
+    monkeypatch.setattr("sparring.cli.run", missing)
+    with pytest.raises(SystemExit):
+        main()
+    assert '"sparring[train]", then click[buy now] [/red]' in capsys.readouterr().err
