@@ -25,7 +25,7 @@ from sparring.agents.grammar import Grammar
 from sparring.agents.prompts import build, extends
 from sparring.agents.vocabulary import Vocabulary
 from sparring.errors import InvalidConfig, InvalidData
-from sparring.types import Action, ActionSet, Message, Trajectory
+from sparring.types import Action, ActionSet, Message, Trajectory, Turn
 
 # Plain words that no template rewrites; they mark where a message's text stands.
 _WORDS = ("alpha", "bravo", "charlie", "delta")
@@ -202,7 +202,7 @@ def encode_episode(
     """Rebuild the tokens of an episode, for training.
 
     Args:
-        trajectory: the episode. Turns beyond the first context overflow were never taken, so all of it counts.
+        trajectory: the episode.
         chat: the model's chat format.
         grammar: spells scripted actions as constrained decoding would have; None encodes them as plain text.
         memory: the memory style; None takes the trajectory's own.
@@ -235,7 +235,8 @@ def encode_episode(
     return sequences
 
 
-def _with_ids(turn: Any, chat: ChatFormat, grammar: Grammar | None) -> Any:
+def _with_ids(turn: Turn, chat: ChatFormat, grammar: Grammar | None) -> Turn:
+    """The turn with its action's ids filled in, where a script took it."""
     ids = chat.encode_action(turn.action, turn.observation.actions, grammar)
     return turn if ids is turn.action.token_ids else replace(turn, action=replace(turn.action, token_ids=ids))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ class Lora:
 
     Attributes:
         rank: of the update. alpha: its scale is alpha / rank. dropout: on the adapter's input, in training.
-        targets: module names, or "all-linear".
+        targets: module names, or "all-linear". seed: of its initial weights.
     """
 
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
     targets: str | tuple[str, ...] = "all-linear"
+    seed: int = 0
 
 
 def model_folder(name: str | Path, *, texts: Iterable[str] | None = None) -> Path:
@@ -51,8 +53,6 @@ def model_folder(name: str | Path, *, texts: Iterable[str] | None = None) -> Pat
 
 
 def _tiny_folder(texts: Iterable[str] | None) -> Path:
-    import hashlib
-
     from sparring.agents.models.tiny import build_tiny
 
     listed = list(texts or ())
@@ -104,6 +104,8 @@ def _base_of(folder: Path) -> Path:
 
 
 def _with_adapter(model: Any, lora: Lora) -> Any:
+    import torch
+
     peft = need("peft", "train")
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     config = peft.LoraConfig(
@@ -113,4 +115,7 @@ def _with_adapter(model: Any, lora: Lora) -> Any:
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
-    return peft.get_peft_model(model, config)
+    # peft draws initial weights from the global generator, whose state is put back here.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(lora.seed)
+        return peft.get_peft_model(model, config)

@@ -1,0 +1,34 @@
+"""A tiny model for the tests of policies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparring.agents.models import load_model
+from sparring.agents.models.tiny import build_tiny, train_tokenizer
+
+TEXTS = [
+    "Instruction: i need a red shoe, with color: blue [SEP] click[color: red] search[blue jeans]\nPage 1 (results: 50)"
+] * 10
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny(
+        TEXTS, tmp_path_factory.mktemp("models") / "tiny", vocabulary=400, hidden=32, layers=2, heads=2,
+        special_tokens=("[0]", "[1]"),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tiny(tiny_folder: Path) -> tuple[Any, Any]:
+    """A model of its own for each test, and its tokenizer."""
+    return load_model(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    return train_tokenizer(TEXTS, vocabulary=400, special_tokens=("[0]", "[1]"))
