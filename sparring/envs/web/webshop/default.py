@@ -9,7 +9,8 @@ from sparring.envs.web.webshop.catalogue import VERSION, read_manifest
 from sparring.errors import InvalidData
 
 DEFAULT_PRODUCTS = 1_200
-DEFAULT_SEED = 0
+# A seed whose training and held-out goals are about equally hard for the first-hit policy: success .44 and .43.
+DEFAULT_SEED = 12
 
 
 def cache_folder() -> Path:

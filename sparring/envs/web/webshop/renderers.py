@@ -17,9 +17,11 @@ They read the observation modes `text` and `text_rich`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
+
+import gymnasium
 
 from sparring.envs.base import EnvType, Info, TextWrapper
 from sparring.envs.web.webshop import pages
@@ -41,6 +43,7 @@ _BUTTON_TAGS = {f"click[{name}]": tag for name, tag in zip(_BUTTONS, TAGS, stric
 _CONSTANT = frozenset(("WebShop", "Instruction:", "Rating: N.A.", "Search", *(
     "Back to Search", "< Prev", "Next >", "Description", "Features", "Reviews", "Attributes", "Buy Now",
 )))  # fmt: skip
+_UNTOLD = frozenset(("WebShop", "Instruction:"))  # constant and said by nothing but the page's frame
 _RICH = re.compile(r"\[(clicked )?button\] (.*) \[(?:clicked )?button_\]", re.DOTALL)
 _NUMBER = re.compile(r"\$(\d[\d,]*(?:\.\d+)?)")
 _BOUND = re.compile(r"price lower than (\d[\d,]*(?:\.\d+)?) dollars")
@@ -188,6 +191,11 @@ class _ReadsInstruction(TextWrapper):
     state: ClassVar[tuple[str, ...]] = ("_instruction",)
 
     def __init__(self, env: EnvType) -> None:
+        layer = env
+        while isinstance(layer, gymnasium.Wrapper):
+            if isinstance(layer, IndexClicks):
+                raise InvalidConfig(f"webshop-index goes outside of {type(self).__name__}: name it after the others")
+            layer = layer.env
         super().__init__(env)
         self._instruction = ""
 
@@ -266,7 +274,7 @@ def _judge(price: str, bound: float) -> str:
     return WITHIN if max(values) <= bound else ABOVE if min(values) > bound else PERHAPS
 
 
-class NewObservationOnly(TextWrapper):
+class NewObservationOnly(_ReadsInstruction):
     """Show what the conversation has not shown yet (`webshop-brief`).
 
     The instruction and the labels that every page repeats (buttons, `Rating: N.A.`) appear once an episode. A page
@@ -276,53 +284,39 @@ class NewObservationOnly(TextWrapper):
     the whole conversation; under others the instruction still opens each prompt.
     """
 
-    state: ClassVar[tuple[str, ...]] = ("_instruction", "_known", "_page", "_shown", "_stale")
+    state: ClassVar[tuple[str, ...]] = ("_instruction", "_known", "_page")
 
     def __init__(self, env: EnvType) -> None:
         super().__init__(env)
-        self._instruction = ""
         self._known: frozenset[str] = frozenset()
-        self._page: tuple[str, ...] = ()
-        self._shown = ""
-        self._stale = True  # whether the environment has moved on since `_shown` was written
+        self._page: frozenset[str] = frozenset()
 
     def begin(self, info: Info) -> None:
         """Nothing has been shown yet."""
-        self._instruction = str(info.get("instruction", "")).strip()
-        self._known, self._page, self._stale = frozenset(), (), True
-
-    def action(self, text: str) -> str:
-        """Pass the action on: what comes next is new."""
-        self._stale = True
-        return text
+        super().begin(info)
+        self._known, self._page = frozenset(), frozenset()
 
     def view(self, text: str, info: Info) -> tuple[str, Info]:
-        """Shorten; the same observation looked at twice, as when a snapshot is restored, reads the same."""
-        if self._stale:
-            self._shown = self._shorten(text, info)
-            self._stale = False
-        return self._shown, info
+        """Drop what was shown before, and remember what is shown now."""
+        return self._shorten(text), info
 
-    def _shorten(self, text: str, info: Info) -> str:
+    def _shorten(self, text: str) -> str:
         fields = [replace(field, text=" ".join(field.text.split())) for field in Screen.read(text).fields]
         if fields and fields[0].text == _THANKS:
             return _receipt(fields)
         instruction = " ".join(self._instruction.split())
         constant = _CONSTANT | {instruction}
-        content = tuple(str(field) for field in fields if field.text not in constant)
-        labels = [field for field in fields if field.text in constant and field.text not in self._known]
-        labels = [field for field in labels if field.text not in ("WebShop", "Instruction:")]
-        again = sum(field in self._page for field in content) * 2 > len(content)
-        fresh = {field for field in content if not (again and field in self._page)}
-        fresh |= {str(field) for field in labels}
-        self._page = content
+        content = {str(field) for field in fields if field.text not in constant}
+        seen = self._page if len(content & self._page) * 2 > len(content) else frozenset()
+        hidden = self._known | _UNTOLD | seen
+        shown = [field for field in fields if field.text not in hidden and str(field) not in hidden]
+        self._page = frozenset(content)
         self._known |= {field.text for field in fields if field.text in constant}
-        shown = [field for field in fields if str(field) in fresh]
         lines = [str(field) if field.text == instruction else str(field).lower() for field in shown]
         return "\n".join(lines) or NOTHING_NEW
 
 
-def _receipt(fields: list[Any]) -> str:
+def _receipt(fields: Sequence[Field]) -> str:
     texts = [field.text for field in fields]
     score = texts[texts.index(_SCORE) + 1] if _SCORE in texts[:-1] else ""
     return f"{_THANKS} Score: {score}"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparring.agents.scripted import ExpertPolicy, random_action
-from sparring.envs.base import TextEnv, restore, snapshot
+from sparring.envs.base import TextEnv, TextWrapper, restore, snapshot
 from sparring.envs.pool import EnvPool
 from sparring.envs.web.webshop.generate import generate
 from sparring.envs.web.webshop.matching import asked_for, shared_words, words_of
@@ -30,6 +30,7 @@ from sparring.envs.web.webshop.renderers import (
     PriceMarks,
     special_tokens,
 )
+from sparring.errors import InvalidConfig
 from sparring.registration import make
 from sparring.rollout import Setting, Start, rollout
 from sparring.types import ActionSet, Form, Observation, Prompt
@@ -225,6 +226,12 @@ def test_the_expert_speaks_in_tags_and_in_admissible_words(folder: Path) -> None
             assert info["actions"].admits(info["expert"])
             _, reward, _, _, info = env.step(info["expert"])
         assert reward == 1
+
+
+@pytest.mark.parametrize("outer", [MatchCounts, PriceMarks, NewObservationOnly])
+def test_tags_go_on_last(outer: type[TextWrapper]) -> None:
+    with pytest.raises(InvalidConfig, match="webshop-index goes outside"):
+        outer(IndexClicks(Script(START)))
 
 
 def test_special_tokens_are_distinct() -> None:
