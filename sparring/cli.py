@@ -111,6 +111,9 @@ def _bench(
     resume: bool = False,
     options: dict[str, str] | None = None,
     max_turns: int | None = None,
+    wrappers: tuple[str, ...] = (),
+    memory: str = "full_history",
+    system: str | None = None,
     concurrent_episodes: int = 16,
     step_timeout_s: float | None = None,
 ) -> None:
@@ -118,13 +121,13 @@ def _bench(
 
     Examples:
         sparring bench WebShop-v1 --agents random,oracle,runs/demo --split test
-        sparring bench WebShop-v1 --agents first-hit,hf:smollm2 --tasks 100 --max-turns 15
+        sparring bench WebShop-v1 --agents first-hit,hf:smollm2+webshop-match --tasks 100 --max-turns 15
         sparring bench WebShop-v1 --agents openai:qwen3@http://localhost:8000/v1 --tasks 50 --out runs/qwen3
 
     Args:
         env: A registered id.
         agents: Names separated by commas: random, oracle, expert:RATE, first-hit, a run folder, hf:FOLDER,
-            openai:MODEL@URL, or module:attribute of your own.
+            openai:MODEL@URL, or module:attribute of your own; each may name wrappers: random+webshop-index.
         split: The split whose tasks are played.
         tasks: How many of its tasks; by default all.
         seeds: Every task is played once under each.
@@ -133,6 +136,10 @@ def _bench(
         resume: Keep the episodes that the folder already holds and play only what is missing.
         options: Keyword arguments of the environment, as name value pairs.
         max_turns: Cut an episode after this many turns; by default the environment's own limit.
+        wrappers: Named wrappers, innermost first, for the agents that bring none of their own. A run folder
+            brings those it was trained with.
+        memory: Memory style of their prompts: full_history, window(k) or last_observation.
+        system: A system message for their prompts.
         concurrent_episodes: Environments played side by side.
         step_timeout_s: Give up on an environment that takes longer over one step.
     """
@@ -149,8 +156,13 @@ def _bench(
         step_timeout_s,
     )
     folder = out or Path("runs") / f"bench-{env.rpartition('/')[2]}-{time.strftime('%Y%m%d-%H%M%S')}"
-    chosen = [load_agent(name.strip()) for name in agents.split(",") if name.strip()]
-    report = bench(chosen, config, folder, baseline=baseline, resume=resume, show_progress=True)
+    names = [name.strip() for name in agents.split(",") if name.strip()]
+    chosen = [load_agent(name, wrappers=wrappers, memory=memory, system=system) for name in names]
+    try:
+        report = bench(chosen, config, folder, baseline=baseline, resume=resume, show_progress=True)
+    except KeyboardInterrupt:
+        print(f"\nStopped. What ended is kept: add --out {folder} --resume to the same command to go on.")
+        raise
     print(report.to_markdown())
     print(f"\nThe report and all episodes are in {folder}")
 

@@ -258,6 +258,19 @@ def test_agents_by_name() -> None:
     assert served.greedy is not None and served.source == "org/model"
 
 
+def test_an_agent_may_name_its_wrappers(tmp_path: Path) -> None:
+    agent = load_agent("expert:0.5+webshop-match+webshop-index", wrappers=("webshop-brief",))
+    assert (agent.name, agent.wrappers) == (
+        "expert:0.5+webshop-match+webshop-index",
+        ("expert", "webshop-match", "webshop-index"),
+    )
+    sparring.register_wrapper("loud", "tests.test_bench:Loud")
+    report = bench([RANDOM, load_agent("expert+loud")], BenchConfig(ENV, tasks=2), tmp_path)
+    assert report.row("expert+loud").wrappers == ("expert", "loud")
+    with pytest.raises(UnknownName, match=r'no wrapper "webshop-indx"\. Did you mean "webshop-index".*behind a "\+"'):
+        load_agent("random+webshop-indx")
+
+
 def test_an_agent_of_ones_own() -> None:
     found = load_agent("tests.test_bench:Counted")
     assert type(found.policy).__name__ == "Counted"
@@ -302,6 +315,8 @@ def test_a_run_brings_what_it_was_trained_with(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="has no checkpoint yet"):
         load_agent(str(run.path))
     build_tiny(["Say the word. red green blue"], run.path / "checkpoints/step-7", hidden=32, layers=1, heads=2)
+    with pytest.raises(InvalidConfig, match="under the wrappers that it was trained with"):
+        load_agent(f"{run.path}+expert")
     agent = load_agent(f"{run.path}/")
     assert (agent.name, agent.source) == (str(run.path), "checkpoints/step-7")
     assert (agent.wrappers, agent.memory, agent.system) == (("loud",), "window(1)", "Copy.")

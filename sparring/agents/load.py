@@ -9,6 +9,7 @@
 | `hf:FOLDER` | a Hugging Face folder, or one of the models that come by name (`hf:smollm2`) |
 | `openai:MODEL@URL` | an OpenAI-compatible server; the key is read from the environment variable OPENAI_API_KEY |
 | `module:attribute` | a policy of your own, or a function or class that makes one |
+| `random+webshop-index` | any of these (but runs) under named wrappers, the innermost first |
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sparring.agents.first_hit import FirstHitPolicy
 from sparring.agents.prompts import history_length
 from sparring.agents.scripted import ExpertPolicy, RandomPolicy
 from sparring.errors import InvalidConfig, unknown
+from sparring.registration import wrapper_names
 from sparring.runs import RunFolder, from_plain
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.types import Policy
@@ -63,10 +65,21 @@ def load_agent(
     Args:
         wrappers, memory, system: for agents that bring none of their own; a run brings those it was trained with.
     Raises:
-        UnknownName: nothing answers to the spec.
+        UnknownName: nothing answers to the spec, or to a wrapper that it names.
         InvalidConfig: the spec is of a known kind and says something impossible.
         MissingExtra: the packages of that kind of agent are not installed.
     """
+    plain, *own = spec.split("+")
+    for wrapper in own:
+        if wrapper not in wrapper_names():
+            raise unknown("wrapper", wrapper, wrapper_names(), f'It stands behind a "+" in the agent "{spec}".')
+    agent = _load(plain, tuple(own) or wrappers, memory, system)
+    if own and agent.source.startswith("checkpoints/"):
+        raise InvalidConfig(f'"{spec}": a run is played under the wrappers that it was trained with, so name none')
+    return replace(agent, name=spec.rstrip("/"))
+
+
+def _load(spec: str, wrappers: tuple[str, ...], memory: str, system: str | None) -> Agent:
     name, _, rest = spec.partition(":")
     if spec == "random":
         return Agent(spec, RandomPolicy(), wrappers, memory, system)
@@ -130,9 +143,7 @@ def _from_run(spec: str) -> Agent:
     config = from_plain(AgentConfig, plain.get("agent", {}), f"{run.config_path}, agent")
     env = from_plain(EnvConfig, plain.get("env", {}), f"{run.config_path}, env")
     sampled, greedy = _model(folder, config)
-    return Agent(
-        spec.rstrip("/"), sampled, env.wrappers, config.memory, config.system, f"checkpoints/step-{step}", greedy
-    )
+    return Agent(spec, sampled, env.wrappers, config.memory, config.system, f"checkpoints/step-{step}", greedy)
 
 
 def _openai(spec: str, rest: str, *, wrappers: tuple[str, ...], memory: str, system: str | None) -> Agent:
