@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +32,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import tyro
+from torch import Tensor
 
 from sparring import trajectories
 from sparring.agents.hf import HFPolicy
@@ -135,6 +136,11 @@ class Config:
     def setting(self) -> Setting:
         """What the episodes share."""
         return Setting(self.env.full_id, self.env.wrappers, self.agent.memory, self.agent.system)
+
+    @property
+    def is_regularised(self) -> bool:
+        """Whether the loss has terms that do not depend on advantages."""
+        return self.kl_coef > 0 or self.entropy_coef > 0
 
     def learning_return(self, trajectory: Trajectory) -> float:
         """What an episode is worth to the trainer: its return less the cost of its tokens."""
@@ -252,20 +258,15 @@ def update(
         step, progress: for the learning rate (`optim.learning_rate`).
     """
     lessons = lessons_of(config, policy, collection)
-    rng = np.random.default_rng(entropy(config.seed, step, "shuffle"))
     lr = learning_rate(config.optim, step, progress)
     tally, tokens = Tally(), 0
     losses: list[float] = []
     norms: list[float] = []
     began = time.monotonic()
-    for _ in range(config.epochs):
-        for numbers in np.array_split(rng.permutation(len(collection.groups)), config.minibatches):
-            part = [lesson for lesson in lessons if lesson.group in set(numbers.tolist())]
-            if not part:
-                continue
-            losses.append(add_gradients(config, learner.model, reference, part, tally, is_fresh=not losses))
-            norms.append(take_step(learner.optimizer, config.optim, lr))
-            tokens += sum(len(lesson.sample.ids_T) for lesson in part)
+    for part, weights_B in minibatches(config, lessons, step):
+        losses.append(add_gradients(config, learner.model, reference, part, weights_B, tally, is_fresh=not losses))
+        norms.append(take_step(learner.optimizer, config.optim, lr))
+        tokens += sum(len(lesson.sample.ids_T) for lesson in part)
     policy.weights_changed()
     return {
         "loss": float(np.mean(losses)) if losses else math.nan,
@@ -276,16 +277,44 @@ def update(
     }
 
 
+def minibatches(config: Config, lessons: Sequence[Lesson], step: int) -> Iterator[tuple[list[Lesson], Tensor]]:
+    """Cut a step's lessons into minibatches of whole groups, in a new order each epoch.
+
+    Lessons with advantage 0 count in the mean over tokens but have no gradient of their own, unless KL or entropy
+    is part of the loss: otherwise they are weighed and left out, and a minibatch of nothing else is not yielded.
+
+    Yields:
+        The lessons of one optimiser step, B of them, and what a token of each counts in its loss, shape [B].
+    """
+    rng = np.random.default_rng(entropy(config.seed, step, "shuffle"))
+    groups = sorted({lesson.group for lesson in lessons})
+    for _ in range(config.epochs):
+        for numbers in np.array_split(rng.permutation(groups), config.minibatches):
+            part = [lesson for lesson in lessons if lesson.group in set(numbers.tolist())]
+            lengths_B = torch.tensor([len(lesson.sample.sampled_n) for lesson in part])
+            weights_B = token_weights(lengths_B, config.aggregation, max_tokens=config.max_episode_tokens)
+            rows = [row for row, lesson in enumerate(part) if lesson.advantage != 0 or config.is_regularised]
+            if rows:
+                yield [part[row] for row in rows], weights_B[rows]
+
+
 def add_gradients(
-    config: Config, model: Any, reference: Any | None, lessons: Sequence[Lesson], tally: Tally, *, is_fresh: bool
+    config: Config,
+    model: Any,
+    reference: Any | None,
+    lessons: Sequence[Lesson],
+    weights_B: Tensor,
+    tally: Tally,
+    *,
+    is_fresh: bool,
 ) -> float:
     """Add the gradient of the loss on some lessons to the model's, micro-batch by micro-batch; return the loss.
 
-    `is_fresh` says that the weights are still those that sampled the lessons.
+    Args:
+        weights_B: what a token of each of the B lessons counts, shape [B].
+        is_fresh: whether the weights are still those that sampled the lessons.
     """
     samples = [lesson.sample for lesson in lessons]
-    lengths_B = torch.tensor([len(sample.sampled_n) for sample in samples])
-    weights_B = token_weights(lengths_B, config.aggregation, max_tokens=config.max_episode_tokens)
     advantages_B = torch.tensor([lesson.advantage for lesson in lessons])
     total = 0.0
     for rows in micro_batches(samples, config.optim.micro_batch_tokens):
