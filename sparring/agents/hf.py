@@ -62,6 +62,11 @@ class _Row:
     fed: int = 0
     stop: Literal["end", "length"] | None = None
 
+    def draw(self) -> float:
+        """The next uniform number. A forced token takes none, so that jumping over it changes no later draw."""
+        is_forced = self.state is not None and self.state.forced is not None
+        return 0.0 if is_forced or self.generator is None else self.generator.random()
+
 
 class HFPolicy:
     """Acts by sampling from a causal language model.
@@ -265,7 +270,7 @@ class HFPolicy:
 
     def _extend(self, rows: Sequence[_Row], logits: torch.Tensor, *, jumps: bool) -> None:
         """Sample one token for each row, and follow what it forces."""
-        uniforms = None if self.greedy else [row.generator.random() for row in rows if row.generator is not None]
+        uniforms = None if self.greedy else [row.draw() for row in rows]
         allowed = [None if row.state is None else row.state.allowed for row in rows]
         tokens, logprobs = sample(logits, uniforms, temperature=self.temperature, top_p=self.top_p, allowed=allowed)
         for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):

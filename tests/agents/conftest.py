@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sparring.agents.models import load_model
 from sparring.agents.models.tiny import build_tiny, train_tokenizer
@@ -23,10 +24,20 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
 
 
+def liven(model: Any) -> Any:
+    """Scale a fresh model's layers: as initialised it only repeats its last token, which would prove little."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "layers" in name and parameter.dim() > 1:
+                parameter.mul_(12.0)
+    return model
+
+
 @pytest.fixture
 def tiny(tiny_folder: Path) -> tuple[Any, Any]:
     """A model of its own for each test, and its tokenizer."""
-    return load_model(tiny_folder)
+    model, tokenizer = load_model(tiny_folder)
+    return liven(model), tokenizer
 
 
 @pytest.fixture(scope="session")
