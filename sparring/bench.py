@@ -3,7 +3,8 @@
     sparring bench WebShop-v1 --agents random,oracle,runs/demo --split test
 
 The output folder holds, beside the report, each agent's episodes as they ended (append-only JSON lines) and its
-trajectories. A benchmark that is given the same folder and `--resume` plays only what is missing.
+trajectories, of which a killed process may lose the last hundred. A benchmark that is given the same folder and
+`--resume` plays only what is missing.
 """
 
 from __future__ import annotations

@@ -8,16 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import sparring
+from sparring.agents.load import load_agent
 from sparring.agents.openai import OpenAIPolicy, Retries, pick_action, request_messages, retry_after_s
 from sparring.agents.scripted import RandomPolicy
+from sparring.bench import BenchConfig, bench
 from sparring.envs.pool import EnvPool
 from sparring.errors import InvalidConfig, PolicyFailed
 from sparring.rollout import Setting, Start, rollout, rollout_async
+from sparring.settings import EnvConfig
 from sparring.testing import check_policy
 from sparring.types import Action, ActionSet, Form, Message, Observation, Prompt
 from tests.worlds import WORDS, Copy
@@ -324,6 +329,22 @@ def test_it_plays_episodes_through_both_drivers(server: Server) -> None:
         locked = rollout(policy, pool, starts, Setting("tests/Copy-v1"))
     assert free == locked
     assert all(one.error is None and one.turns[0].action.reported_tokens == 4 for one in free)
+
+
+def test_a_benchmark_counts_its_tokens_and_never_writes_the_key(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    sparring.register("tests/Copy-v1", "tests.worlds:Copy", words=2)
+    server.script = [says("red")]
+    agent = load_agent(f"openai:org/tiny-chat@{server.url}")
+    report = bench([agent], BenchConfig(EnvConfig("tests/Copy-v1"), tasks=3), tmp_path)
+    assert [row.agent.rpartition(" ")[2] for row in report.rows] == ["(sampled)", "(greedy)"]
+    assert [(row.episodes, row.sampled_tokens, row.prompt_tokens) for row in report.rows] == [(3, 8.0, 22.0)] * 2
+    assert {request["temperature"] for request in server.requests} == {0.0, 1.0}
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) >= 6 and not [path for path in written if KEY.encode() in path.read_bytes()]
 
 
 def test_one_that_fails_for_good_stops_the_others(server: Server) -> None:
