@@ -338,7 +338,9 @@ def test_a_benchmark_counts_its_tokens_and_never_writes_the_key(
     sparring.register("tests/Copy-v1", "tests.worlds:Copy", words=2)
     server.script = [says("red")]
     agent = load_agent(f"openai:org/tiny-chat@{server.url}")
-    report = bench([agent], BenchConfig(EnvConfig("tests/Copy-v1"), tasks=3), tmp_path)
+    assert isinstance(agent.policy, OpenAIPolicy) and isinstance(agent.greedy, OpenAIPolicy)
+    with agent.policy, agent.greedy:
+        report = bench([agent], BenchConfig(EnvConfig("tests/Copy-v1"), tasks=3), tmp_path)
     assert [row.agent.rpartition(" ")[2] for row in report.rows] == ["(sampled)", "(greedy)"]
     assert [(row.episodes, row.sampled_tokens, row.prompt_tokens) for row in report.rows] == [(3, 8.0, 22.0)] * 2
     assert {request["temperature"] for request in server.requests} == {0.0, 1.0}
