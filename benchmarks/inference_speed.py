@@ -52,7 +52,13 @@ def build_model(folder: str) -> tuple[Any, Any]:
     texts = [sentence(rng, 600) for _ in range(20)]
     filler = [f"[{index}]" for index in range(1000)]
     build_tiny(texts, folder, vocabulary=2048, hidden=256, layers=4, heads=4, special_tokens=filler, seed=SEED)
-    return load_model(folder)
+    model, tokenizer = load_model(folder)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "layers" in name and parameter.dim() > 1:
+                # As initialised, a tied model only repeats its last token: equal tokens would prove little.
+                parameter.mul_(4.0)
+    return model, tokenizer
 
 
 class Conversation:
@@ -119,6 +125,7 @@ def measure(model: Any, tokenizer: Any, batch: int, repeats: int) -> dict[str, A
     clock = ForwardClock(model)
     best: dict[str, float] = {}
     equal = total = 0
+    distinct: set[int] = set()
     for _ in range(repeats):
         policy = HFPolicy(model, tokenizer, greedy=True, constrained=False, max_new_tokens=SAMPLED_TOKENS)
         conversations = [Conversation(key, lambda _: NEW_TOKENS, None) for key in range(batch)]
@@ -130,6 +137,7 @@ def measure(model: Any, tokenizer: Any, batch: int, repeats: int) -> dict[str, A
         for actions, rows in zip(taken, produced, strict=True):
             for action, row in zip(actions, rows, strict=True):
                 total += 1
+                distinct.update(row)
                 equal += list(action.token_ids) == row[: len(action.token_ids)]
     turns = batch * TURNS
     return {
@@ -139,6 +147,7 @@ def measure(model: Any, tokenizer: Any, batch: int, repeats: int) -> dict[str, A
         "generate_turns_per_s": round(turns / best["generate"], 1),
         "policy_over_generate": round(best["generate"] / best["policy"], 2),
         "equal_greedy_actions": f"{equal}/{total}",
+        "distinct_tokens": len(distinct),
     }
 
 

@@ -2,7 +2,7 @@
 
 A Llama with tied embeddings, built from a config with random weights, and a byte-level BPE trained on texts of the
 environment that it will act in. Words keep one token whether or not punctuation follows, spaces go with the word
-after them, and each punctuation mark stands alone, so that a word in an instruction and the same word in a list of
+after them (with any mark, where the texts show it), and each punctuation mark stands alone, so that a word in an instruction and the same word in a list of
 options meet as the same token.
 """
 
