@@ -41,6 +41,12 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def private_mb() -> float:
+    """The part of it that no other process can share: what this one wrote, as against mapped files."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) * 1024 / 1e6
+
+
 def query_for(env: Any, generator: random.Random) -> str:
     """One of the three queries of the workload, for the current goal."""
     goal = env.goal
@@ -164,6 +170,7 @@ def measure(catalogue: str, seed: int) -> dict[str, Any]:
     figures["resident_mb_after_300"] = round(resident_mb(), 1)
     figures["next_3000_episodes"] = run_workload(env, 10 * EPISODES, seed + 1)
     figures["resident_mb_after_3300"] = round(resident_mb(), 1)
+    figures["private_mb_after_3300"] = round(private_mb(), 1)
     figures["search_ms"] = search_ms(env.unwrapped, seed + 2)
     figures["snapshot_us"] = snapshot_us(env.unwrapped)
     figures["kb_per_further_environment"] = memory_per_environment(make)

@@ -7,13 +7,13 @@ with its offsets, the search index, and tables for goals, prices and splits. `bu
 from __future__ import annotations
 
 import json
-import mmap
+import os
 import weakref
 import zlib
 from collections.abc import Hashable
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -106,32 +106,27 @@ class Catalogue:
             return np.asarray(np.load(path))
         return np.asarray(np.load(path, mmap_mode="r"))
 
-    def _map(self, name: str) -> mmap.mmap | bytes:
-        path = self.path / name
-        if path.stat().st_size == 0:  # nothing to map
-            return b""
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
     @cached_property
-    def _records(self) -> mmap.mmap | bytes:
-        return self._map("products.bin")
+    def _records(self) -> BinaryIO:
+        return (self.path / "products.bin").open("rb", buffering=0)
 
     @cached_property
     def _offsets(self) -> memoryview:
         return self.array("product_offsets").data
 
     def _read_product(self, row: int) -> Product:
-        return Product.from_json(self._records[self._offsets[row] : self._offsets[row + 1]])
+        # Read, not mapped: what many episodes touch of a large catalogue would all count as this process's memory.
+        start, end = self._offsets[row], self._offsets[row + 1]
+        return Product.from_json(os.pread(self._records.fileno(), end - start, start))
 
     @cached_property
-    def _human(self) -> tuple[mmap.mmap | bytes, npt.NDArray[np.int64]]:
-        return self._map("human.bin"), self.array("human_offsets")
+    def _human(self) -> tuple[BinaryIO, memoryview]:
+        return (self.path / "human.bin").open("rb", buffering=0), self.array("human_offsets").data
 
     def human_entry(self, number: int) -> tuple[str, list[str], list[str]]:
         """Instruction, wanted attributes and wanted options of a human goal source."""
-        records, offsets = self._human
-        data = records[int(offsets[number]) : int(offsets[number + 1])]
+        file, offsets = self._human
+        data = os.pread(file.fileno(), offsets[number + 1] - offsets[number], offsets[number])
         instruction, attributes, options = json.loads(data.decode("utf-8", "surrogatepass"))
         return instruction, attributes, options
 

@@ -28,6 +28,7 @@ from sparring.errors import InvalidData
 
 SCORE_DIGITS = 4  # recorded search scores are rounded to this
 _HASH_DIGITS = 16
+_EDGE = "edge"
 _ABSENT = object()
 
 
@@ -64,14 +65,13 @@ class Subject:
 
     Args:
         catalogue: compiled from the files that the vectors were recorded on.
-        dataset: the vectors' name for it; None to tell by its ASINs ("edge" for the made-up awkward products,
-            "real1k" for the real ones).
+        dataset: the vectors' name for it. None to tell by its ASINs: the original's awkward products, whose ASINs
+            begin alike, are "edge", and any other catalogue answers to every other name.
     """
 
     def __init__(self, catalogue: Catalogue, dataset: str | None = None) -> None:
         self.catalogue = catalogue
-        edge = catalogue.product(0).asin.startswith("B0EDGE")
-        self.dataset = dataset or ("edge" if edge else "real1k")
+        self.dataset = dataset or (_EDGE if catalogue.product(0).asin.startswith("B0EDGE") else None)
         self._shops: dict[tuple[bool, int, bool], Shop] = {}
 
     def shop(self, human: bool, seed: int = 0, show_attrs: bool = False) -> Shop:
@@ -86,6 +86,8 @@ class Subject:
         """Whether an entry was recorded on this catalogue: by its products where it names any, else by its label."""
         if asins:
             return any(self.catalogue.row_of(asin) is not None for asin in asins)
+        if self.dataset is None:
+            return label != _EDGE
         return label is None or label == self.dataset
 
 
@@ -167,6 +169,38 @@ def check_episodes(data: Mapping[str, Any], subject: Subject) -> Iterator[Result
         yield from _check_episode(episode, simulators[key])
 
 
+def hash_episodes(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The hashed form of plain recordings, which gives no product text away.
+
+    Searches for a title or for the instruction are named where `_spell` can bring them back, other actions stay as
+    they are.
+    """
+    episodes = []
+    for episode in data["episodes"]:
+        steps = [
+            {
+                "action": step["action"], "reward": step["reward"], "done": step["done"],
+                "text_sha": short_hash(step["obs_text"]), "rich_sha": short_hash(step["obs_text_rich"]),
+                "actions_sha": _hash_actions(step["available_actions"]),
+            }
+            for step in episode["steps"]
+        ]  # fmt: skip
+        goal = episode["goal"]
+        named = {
+            f"search[{goal['name'].strip()}]": {"search_title": goal["asin"]},
+            f"search[{goal['instruction_text']}]": {"search_instruction": True},
+        }
+        for step in steps:
+            step["action"] = named.get(step["action"], step["action"])
+        given = {"human_goals": data["human_goals"], "seed": data["seed_before_construction"]}
+        episodes.append({key: episode[key] for key in ("name", "reset_arg", "reset_kw")} | given | {"steps": steps})
+    return {"dataset": data["dataset"], "episodes": episodes}
+
+
+def _hash_actions(actions: Mapping[str, Any]) -> str:
+    return short_hash(json.dumps(actions, sort_keys=True, ensure_ascii=False))
+
+
 def _episode_asins(episode: Mapping[str, Any]) -> set[str]:
     asins = {step["action"]["search_title"] for step in episode["steps"] if _is_title(step["action"])}
     if isinstance(episode.get("goal"), dict):
@@ -204,7 +238,7 @@ def _check_episode(episode: Mapping[str, Any], simulator: Simulator) -> Iterator
             "reward": reward, "done": done, "info": None, "obs_text": text, "obs_text_rich": rich,
             "url": simulator.visit.url, "available_actions": actions, "session": simulator.session,
             "returned_state": returned, "text_sha": short_hash(text), "rich_sha": short_hash(rich),
-            "actions_sha": short_hash(json.dumps(actions, sort_keys=True, ensure_ascii=False)),
+            "actions_sha": _hash_actions(actions),
         }  # fmt: skip
         if number == 0:
             ours |= {
@@ -513,4 +547,4 @@ def check_prefix(data: Mapping[str, Any], subject: Subject) -> Iterator[Result]:
     yield Check.equal("session prefix", {key: data[key] for key in got}, got)
 
 
-__all__ = ["OTHER_DATA", "Check", "Subject", "as_loaded", "check_file", "short_hash"]
+__all__ = ["OTHER_DATA", "Check", "Subject", "as_loaded", "check_file", "hash_episodes", "short_hash"]
