@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import gymnasium
 import numpy as np
 
 from sparring.agents.load import load_agent
@@ -123,6 +126,24 @@ def evaluation_starts(pool: EnvPool, split: str, episodes: int, seed: int = 0) -
         Start(seed=index, task=tasks[int(order[index % len(order)])], split=split, sampling_seed=index)
         for index in range(episodes)
     ]
+
+
+def special_tokens(env: EnvConfig) -> tuple[str, ...]:
+    """Texts for which a small model's tokenizer should have a token each, as the environment's wrappers name them.
+
+    A module that defines a wrapper offers them by a function `special_tokens()`.
+    """
+    made: Any = env.make()
+    try:
+        layer: Any = made
+        found: list[str] = []
+        while isinstance(layer, gymnasium.Wrapper):
+            offer = getattr(sys.modules[type(layer).__module__], "special_tokens", None)
+            found += offer() if offer is not None else ()
+            layer = layer.env
+    finally:
+        made.close()
+    return tuple(dict.fromkeys(found))
 
 
 def demonstrate(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import tyro
 from rich.console import Console
+from transformers.utils import logging as transformers_logging
 
 from sparring.errors import InvalidConfig, SparringError
 from sparring.runs import RunFolder, from_plain
@@ -47,6 +48,19 @@ def parse(kind: type[ConfigT], trainer: str, arguments: Sequence[str], descripti
     if source is None:
         return tyro.cli(kind, args=rest, prog=program, description=description)
     return tyro.cli(kind, args=rest, prog=program, description=description, default=_read(kind, trainer, source))
+
+
+def run_command(
+    kind: type[ConfigT],
+    trainer: str,
+    train: Callable[[ConfigT], Path],
+    arguments: Sequence[str],
+    description: str | None = None,
+) -> None:
+    """Carry out a trainer's command: read its settings, and train."""
+    config = parse(kind, trainer, arguments, description)
+    transformers_logging.disable_progress_bar()  # loading and saving take a moment, and have no bar of their own
+    train(config)
 
 
 def _read(kind: type[ConfigT], trainer: str, path: Path) -> ConfigT:

@@ -44,7 +44,7 @@ from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import Sample, collate, micro_batches, samples_of, score_tokens, vocabulary_size
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
 from sparring.trainers.collect import Collection, action_tokens, collect_groups, group_starts, training_split
-from sparring.trainers.command import parse, run_module
+from sparring.trainers.command import run_command, run_module
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.losses import (
     Advantage,
@@ -75,6 +75,7 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
     loop: Annotated[LoopConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=LoopConfig)
     seed: int = 0
+    """Of tasks, samples and minibatches."""
     resume: bool = False
     """Continue the run in `run` from its last checkpoint, with its own settings where none are given."""
 
@@ -91,7 +92,9 @@ class Config:
     """With drop_zero_variance: how often to play other tasks in the place of groups left out."""
 
     advantage: Advantage = "grpo"
+    """How an episode is compared with its group (`losses.advantages`)."""
     aggregation: Aggregation = "token-mean"
+    """How the losses of tokens become one number (`losses.aggregation`)."""
     max_episode_tokens: int = 512
     """The constant that seq-mean-token-sum-norm divides by."""
     epochs: int = 1
@@ -99,13 +102,15 @@ class Config:
     minibatches: int = 1
     """Optimiser steps in a pass; a group is never split between them."""
     eps_low: float = 0.2
+    """The ratio of new to old probability may fall by this much before its gradient stops (PPO: 0.2)."""
     eps_high: float = 0.28
-    """Bounds of the ratio; higher above than below as in DAPO, which keeps entropy up."""
+    """And rise by this much; higher above than below as in DAPO, which keeps entropy up."""
     dual_clip: float | None = None
     """Bound on the loss of a token with negative advantage, as a multiple of it (3 in arXiv:1912.09729)."""
     kl_coef: float = 0.0
     """Weight of the KL loss to the model that training started from; 0 needs no reference. GRPO: 0.04."""
     kl_estimator: KLEstimator = "k3"
+    """How the KL is estimated from sampled tokens (`losses.policy_gradient`)."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
     token_cost: float = 0.0
@@ -355,7 +360,7 @@ def add_gradients(
 
 def main(arguments: Sequence[str]) -> None:
     """The command `sparring train grpo`, given its arguments."""
-    train(parse(Config, "grpo", arguments, __doc__))
+    run_command(Config, "grpo", train, arguments, __doc__)
 
 
 if __name__ == "__main__":

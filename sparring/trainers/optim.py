@@ -24,6 +24,7 @@ class OptimConfig:
     """Peak learning rate. A small model trained from scratch wants 1e-3 to 4e-3, LoRA about 1e-4, a pretrained
     model trained in full about 1e-6 to 1e-5."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the running means of the gradient and of its square."""
     weight_decay: float = 0.0
     """Decoupled weight decay, on matrices only."""
     warmup_steps: int = 10
@@ -31,6 +32,7 @@ class OptimConfig:
     decay: Literal["constant", "linear", "cosine"] = "constant"
     """Shape of the way down from `lr` to `final_lr_fraction * lr` at the end of the budget."""
     final_lr_fraction: float = 0.1
+    """What is left of `lr` at the end of a decay."""
     grad_clip: float = 1.0
     """Gradients are scaled down to this global norm."""
     micro_batch_tokens: int = 4096
@@ -58,9 +60,9 @@ def learning_rate(config: OptimConfig, step: int, progress: float) -> float:
     """The rate of one step.
 
     Args:
-        step: optimiser steps taken so far. progress: share of the whole budget used so far, within 0 and 1.
+        step: number of the step, from 1. progress: share of the whole budget used so far, within 0 and 1.
     """
-    warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    warm = min(1.0, step / (config.warmup_steps + 1))
     progress = min(max(progress, 0.0), 1.0)
     if config.decay == "linear":
         shape = 1 - progress

@@ -36,8 +36,8 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import Sample, collate, micro_batches, samples_of, score_tokens, vocabulary_size
 from sparring.trainers.checkpoint import Learner, load_learner
-from sparring.trainers.collect import demonstrate
-from sparring.trainers.command import parse, run_module
+from sparring.trainers.collect import demonstrate, special_tokens
+from sparring.trainers.command import run_command, run_module
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.losses import Aggregation, aggregate, negative_log_likelihood, token_weights
 from sparring.trainers.optim import OptimConfig, learning_rate, take_step
@@ -56,6 +56,7 @@ class DemosConfig:
     agent: str = "expert:0.3"
     """The demonstrator, as the benchmark names agents: expert, expert:0.3, random, a run folder …"""
     episodes: int = 2000
+    """How many it plays."""
     split: str | None = None
     """Split of their tasks; by default the environment's training split."""
 
@@ -66,17 +67,21 @@ class DemosConfig:
 
 @dataclass(frozen=True, slots=True)
 class TinyConfig:
-    """Shape of the model `tiny`, and of its tokenizer, which is trained on the demonstrations."""
+    """Shape of the model `tiny`, and of its tokenizer.
+
+    The tokenizer is trained on the demonstrations, and has a token for each text that the environment's wrappers name
+    for it, such as index tags (`collect.special_tokens`).
+    """
 
     vocabulary: int = 2048
     """Tokens at most."""
     hidden: int = 64
+    """Width; an even multiple of `heads`."""
     layers: int = 3
     heads: int = 4
+    """Attention heads; on a CPU fewer are faster."""
     max_context: int = 2048
     """Longest sequence, in tokens."""
-    special_tokens: tuple[str, ...] = ()
-    """Texts that get a token of their own, such as the index tags of a renderer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ class Config:
     demos: DemosConfig = field(default_factory=DemosConfig)
     tiny: TinyConfig = field(default_factory=TinyConfig)
     seed: int = 0
+    """Of demonstrations, their order, the weights of `tiny`, and dropout."""
     resume: bool = False
     """Continue the run in `run` from its last checkpoint, with its own settings where none are given."""
 
@@ -106,6 +112,7 @@ class Config:
     batch_episodes: int = 8
     """Sequences in an optimiser step."""
     aggregation: Aggregation = "token-mean"
+    """How the losses of tokens become one number (`losses.aggregation`)."""
     max_episode_tokens: int = 512
     """The constant that seq-mean-token-sum-norm divides by."""
     lora_rank: int = 0
@@ -185,7 +192,7 @@ def select(played: Sequence[Trajectory], min_score: float | None, top_fraction: 
 
 
 def tiny_folder(config: Config, run: RunFolder, played: Sequence[Trajectory]) -> str:
-    """Build the model `tiny` in the run's `start/`, with a tokenizer trained on the episodes."""
+    """Build the model `tiny` in the run's `start/`, with a tokenizer trained on the episodes; return its folder."""
     shape = config.tiny
     return str(
         build_tiny(
@@ -195,7 +202,7 @@ def tiny_folder(config: Config, run: RunFolder, played: Sequence[Trajectory]) ->
             hidden=shape.hidden,
             layers=shape.layers,
             heads=shape.heads,
-            special_tokens=shape.special_tokens,
+            special_tokens=special_tokens(config.env),
             max_context=shape.max_context,
             seed=config.seed,
         )
@@ -274,7 +281,7 @@ def update(config: Config, learner: Learner, samples: Sequence[Sample], step: in
 
 def main(arguments: Sequence[str]) -> None:
     """The command `sparring train sft`, given its arguments."""
-    train(parse(Config, "sft", arguments, __doc__))
+    run_command(Config, "sft", train, arguments, __doc__)
 
 
 if __name__ == "__main__":
