@@ -26,7 +26,7 @@ class TextEnv(gymnasium.Env[str, str]):
     - `reset(options={"task": id})` plays that task; `options={"split": name}` draws one of the split with the
       environment's own generator; `choose_task` does both.
     - `info["actions"]` is an `ActionSet` of what is admissible now (left out where anything goes);
-      `info["instruction"]` is the task's instruction, given at reset.
+      `info["instruction"]` is the task's instruction and `info["task"]` its id, both given at reset.
     - At the end `info["score"]` in [0, 1] and `info["success"]` say how well it went.
     - An action that means nothing is a no-op reported in `info["no_op"]`, never an exception.
 
