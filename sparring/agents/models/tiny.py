@@ -1,9 +1,9 @@
 """A language model small enough to train on a CPU in minutes, saved as an ordinary Hugging Face folder.
 
 A Llama with tied embeddings, built from a config with random weights, and a byte-level BPE trained on texts of the
-environment that it will act in. Words keep one token whether or not punctuation follows, spaces go with the word
-after them (with any mark, where the texts show it), and each punctuation mark stands alone, so that a word in an instruction and the same word in a list of
-options meet as the same token.
+environment that it will act in. Words keep one token whether or not punctuation follows, a space goes with the word
+after it (or the mark, where the texts show that), and each punctuation mark stands alone, so that a word in an
+instruction and the same word in a list of options meet as the same token.
 """
 
 from __future__ import annotations
