@@ -158,5 +158,6 @@ def register_builtins() -> None:
     register_wrapper("expert", "sparring.envs.wrappers:ShowExpert")
     register_wrapper("webshop-index", "sparring.envs.web.webshop.renderers:IndexClicks")
     register_wrapper("webshop-match", "sparring.envs.web.webshop.renderers:MatchCounts")
+    register_wrapper("webshop-top5", "sparring.envs.web.webshop.renderers:FirstHits")
     register_wrapper("webshop-price", "sparring.envs.web.webshop.renderers:PriceMarks")
     register_wrapper("webshop-brief", "sparring.envs.web.webshop.renderers:NewObservationOnly")

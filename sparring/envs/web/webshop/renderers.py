@@ -7,6 +7,7 @@ Each is named in every result that used it. The usual order, innermost first, is
 | name | what it does | what it spares the model |
 |---|---|---|
 | `webshop-brief` | drops what the conversation has shown already | tokens |
+| `webshop-top5` | shows only the first five products of a results page | tokens |
 | `webshop-match` | counts shared words, marks options asked for, limits search words | comparing words |
 | `webshop-price` | says whether a price is within the bound that the instruction states | comparing numbers |
 | `webshop-index` | gives everything clickable a tag, which then is the whole action | copying names |
@@ -17,8 +18,9 @@ They read the observation modes `text` and `text_rich`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import ClassVar
 
 import gymnasium
@@ -31,6 +33,7 @@ from sparring.types import ActionSet, Form
 
 TAGS = tuple(f"[{number}]" for number in range(64))
 MOST_MATCHES = 9
+HITS = 5
 ASKED = "(asked)"
 WITHIN, ABOVE, PERHAPS = "(within)", "(above)", "(perhaps)"
 NOTHING_NEW = "(nothing new)"
@@ -66,7 +69,7 @@ class Field:
 
     def noted(self, note: str) -> Field:
         """The field with one more note behind it."""
-        return replace(self, notes=(*self.notes, note))
+        return Field(self.text, self.button, self.clicked, (*self.notes, note))
 
     def __str__(self) -> str:
         mark = "clicked button" if self.clicked else "button"
@@ -84,15 +87,19 @@ class Screen:
     @staticmethod
     def read(text: str) -> Screen:
         """Take an observation apart: `text` at its separators, `text_rich` and shortened ones at line ends."""
-        separator = pages.SEPARATOR if pages.SEPARATOR in text else "\n"
-        parts = text.split(separator)
-        if separator == "\n":
-            parts = [part.strip() for part in parts if part.strip()]
-        return Screen(tuple(_field(part) for part in parts), separator)
+        return _read(text)
 
     def write(self) -> str:
         """Join the fields again."""
-        return self.separator.join(map(str, self.fields))
+        return self.join(map(str, self.fields))
+
+    def join(self, lines: Iterable[str]) -> str:
+        """Join lines as the fields were joined.
+
+        Lines of their own begin with a space, so that tokenizers which tie a space to the word after it read a
+        line's first word as they read it elsewhere.
+        """
+        return " " + "\n ".join(lines) if self.separator == "\n" else self.separator.join(lines)
 
     def products(self, actions: ActionSet) -> Iterator[int]:
         """The positions of product links, each followed by title and price."""
@@ -101,6 +108,15 @@ class Screen:
                 name = field.text.lower()
                 if name not in _BUTTONS and f"click[{name}]" in actions.choices:
                     yield at
+
+
+@lru_cache(maxsize=4096)  # pages recur within and between episodes, and each wrapper reads them again
+def _read(text: str) -> Screen:
+    separator = pages.SEPARATOR if pages.SEPARATOR in text else "\n"
+    parts = text.split(separator)
+    if separator == "\n":
+        parts = [part.strip() for part in parts if part.strip()]
+    return Screen(tuple(_field(part) for part in parts), separator)
 
 
 def _field(part: str) -> Field:
@@ -182,7 +198,7 @@ def _show_tags(screen: Screen, actions: ActionSet, tags: Mapping[str, str]) -> s
             chosen = ("(chosen)",) if field.clicked else ()
             shown.append(" ".join((field.text, *field.notes, *chosen, tag)))
         at += 1
-    return screen.separator.join(shown)
+    return screen.join(shown)
 
 
 class _ReadsInstruction(TextWrapper):
@@ -237,6 +253,34 @@ class MatchCounts(_ReadsInstruction):
 def _within_words(search: str, words: tuple[str, ...]) -> str:
     kept = [word for word in search.removeprefix("search[").removesuffix("]").split() if word in words]
     return f"search[{' '.join(kept or words)}]"
+
+
+class FirstHits(TextWrapper):
+    """Show only the first five products of a results page (`webshop-top5`); the others can't be clicked.
+
+    An expert that would click a hidden product clicks the first one shown instead, so it does not know the way to
+    every goal any more.
+    """
+
+    def view(self, text: str, info: Info) -> tuple[str, Info]:
+        """Drop the other products from the text and from the choices."""
+        actions = _actions(info)
+        screen = Screen.read(text)
+        shown, dropped = (links := list(screen.products(actions)))[:HITS], links[HITS:]
+        if not dropped:
+            return text, info
+        unclickable = {_click(screen.fields[at]) for at in dropped}
+        hidden = {at + offset for at in dropped for offset in range(3)}
+        kept = tuple(field for at, field in enumerate(screen.fields) if at not in hidden)
+        choices = tuple(choice for choice in actions.choices if choice not in unclickable)
+        fewer: Info = {**info, "actions": ActionSet(choices, actions.forms)}
+        if info.get("expert") in unclickable:
+            fewer["expert"] = _click(screen.fields[shown[0]])
+        return Screen(kept, screen.separator).write(), fewer
+
+
+def _click(link: Field) -> str:
+    return f"click[{link.text.lower()}]"
 
 
 class PriceMarks(_ReadsInstruction):
@@ -313,7 +357,7 @@ class NewObservationOnly(_ReadsInstruction):
         self._page = frozenset(content)
         self._known |= {field.text for field in fields if field.text in constant}
         lines = [str(field) if field.text == instruction else str(field).lower() for field in shown]
-        return "\n".join(lines) or NOTHING_NEW
+        return Screen((), "\n").join(lines) if lines else NOTHING_NEW
 
 
 def _receipt(fields: Sequence[Field]) -> str:

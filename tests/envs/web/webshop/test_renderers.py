@@ -149,16 +149,31 @@ def test_prices_are_judged_against_the_stated_bound() -> None:
 def test_nothing_is_said_twice() -> None:
     env = NewObservationOnly(Script(START, RESULTS, ITEM, ITEM, RESULTS))
     first, _ = env.reset()
-    assert first == f"{INSTRUCTION}\nsearch"
+    assert first == f" {INSTRUCTION}\n search"
     results, *_ = env.step("search[bag]")
-    assert results.splitlines()[:4] == ["back to search", "page 1 (total results: 3)", "next >", "b0aaaaaaaa"]
+    assert results.splitlines()[:4] == [" back to search", " page 1 (total results: 3)", " next >", " b0aaaaaaaa"]
     item, *_ = env.step("click[b0aaaaaaaa]")
-    assert item.splitlines()[:3] == ["< prev", "color", "blue"] and item.endswith("reviews\nbuy now")
+    assert item.splitlines()[:3] == [" < prev", " color", " blue"] and item.endswith("reviews\n buy now")
     again, *_ = env.step("click[7]")
     assert again == NOTHING_NEW
     results, *_ = env.step("click[< prev]")
-    assert results.startswith("page 1 (total results: 3)\nb0aaaaaaaa\nvava water resistant tote bag\n$35.5")
+    assert results.startswith(" page 1 (total results: 3)\n b0aaaaaaaa\n vava water resistant tote bag\n $35.5")
     assert INSTRUCTION not in item + again + results
+
+
+def test_only_the_first_hits_are_shown_and_clickable() -> None:
+    wrappers = ("expert", "webshop-brief", "webshop-top5", "webshop-index")
+    env, whole = make("WebShop-v1", wrappers=wrappers), make("WebShop-v1")
+    env.reset(seed=1)
+    _, plain_info = whole.reset(seed=1)
+    query = f"search[{' '.join(plain_info['instruction'].split()[:6]).replace('[', '').replace(']', '')}]"
+    _, _, _, _, plain_info = whole.step(query)
+    text, _, _, _, info = env.step(query)
+    products = [choice for choice in plain_info["actions"].choices if choice.startswith("click[b0")]
+    assert len(products) == 10
+    assert len(info["actions"].choices) == len(plain_info["actions"].choices) - 5
+    assert [tag for tag in TAGS if tag in text][-5:] == ["[8]", "[9]", "[10]", "[11]", "[12]"]
+    assert info["expert"] in info["actions"].choices or info["expert"].startswith("search[")
 
 
 def visits(env: gymnasium.Env[str, str]) -> Any:
