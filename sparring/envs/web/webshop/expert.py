@@ -22,6 +22,7 @@ from sparring.envs.web.webshop.reward import Option, count_options, purchase_rew
 from sparring.envs.web.webshop.session import Shop, Visit, page_name
 
 _KEPT = 1 << 15
+_NEAR_TOP = 5  # a search that puts the product among so many is good enough; else the best of all is taken
 _WHOLE_CATALOGUE = 5_000  # up to this many products, all of them are tried where the goal's own won't do
 _LONGEST_WAY = 40  # actions; five pages of hits, a product and its options are far fewer
 _PAGE_NAMES = {Kind.RESULTS: "search_results", Kind.ITEM: "item_page", Kind.SUB_PAGE: "item_sub_page"}
@@ -160,20 +161,20 @@ class Expert:
     def _make_plan(self, goal: int) -> Plan:
         """The best plan that holds what it promises, tried product by product."""
         wanted = self.shop.book.goal(goal)
-        queries = list(dict.fromkeys(self._queries(wanted, wanted.row)))
+        told = tuple(self._told_queries(wanted))
         best: Plan | None = None
-        for purchase in self._purchases(goal, wanted, queries):
+        for purchase in self._purchases(goal, wanted, told):
             if best is not None and purchase.reward <= best.purchase.reward:
                 break
-            plan = self._reach(goal, purchase, queries)
+            plan = self._reach(goal, purchase, told)
             if plan is not None and (best is None or plan.purchase.reward > best.purchase.reward):
                 best = plan
                 if best.purchase.reward >= 1:
                     break
         # With nothing to be had, look for the goal's own product all the same.
-        return best or Plan(Purchase(wanted.row, (), 0.0), queries[0] if queries else wanted.query, 0)
+        return best or Plan(Purchase(wanted.row, (), 0.0), told[0] if told else wanted.query, 0)
 
-    def _purchases(self, goal: int, wanted: Goal, queries: list[str]) -> Iterator[Purchase]:
+    def _purchases(self, goal: int, wanted: Goal, told: Sequence[str]) -> Iterator[Purchase]:
         """The goal's own product if it earns all; then whatever earns most, best first."""
         own = self._purchase((goal, wanted.row))
         if own.reward >= 1:
@@ -182,6 +183,7 @@ class Expert:
         if len(catalogue) <= _WHOLE_CATALOGUE:
             rows = set(range(len(catalogue)))
         else:
+            queries = (*told, *self._product_queries(wanted.row))
             rows = {row for query in queries for row in catalogue.search(query)}
         yield from self._best_first(goal, wanted, rows)
 
@@ -206,16 +208,18 @@ class Expert:
             yield from waiting[:ready]
             waiting = waiting[ready:]
 
-    def _reach(self, goal: int, purchase: Purchase, queries: list[str]) -> Plan | None:
-        """A search that shows the product on an early page, checked by going the whole way."""
-        own = self.shop.book.goal(goal).row == purchase.row
+    def _reach(self, goal: int, purchase: Purchase, told: Sequence[str]) -> Plan | None:
+        """A search that shows the product early, checked by going the whole way."""
         best: Plan | None = None
-        for query in queries if own else dict.fromkeys((*queries, *self._queries(None, purchase.row))):
-            place = self._place_in(query, purchase.row)
-            if place is not None and (best is None or _page_of(place) < _page_of(best.place)):
-                best = Plan(purchase, query, place)
-                if place < HITS_PER_PAGE:
-                    break
+        for tier in (told, self._product_queries(purchase.row)):
+            for query in tier:
+                place = self._place_in(query, purchase.row)
+                if place is not None and (best is None or place < best.place):
+                    best = Plan(purchase, query, place)
+                    if place < _NEAR_TOP:
+                        break
+            if best is not None and best.place < HITS_PER_PAGE:
+                break
         return best if best is not None and self._earns(goal, best) >= purchase.reward else None
 
     def _earns(self, goal: int, plan: Plan) -> float:
@@ -227,14 +231,17 @@ class Expert:
             visit = outcome.visit
         return 0.0
 
-    def _queries(self, goal: Goal | None, row: int) -> Iterator[str]:
-        """Searches that may show a product: words of the instruction first, then words of the product."""
+    def _told_queries(self, goal: Goal) -> Iterator[str]:
+        """Words of the instruction that its product shares, fewest first."""
+        product = self.shop.catalogue.product(goal.row)
+        told = words_of(goal.instruction_text)
+        core = stems_of(" ".join((product.name, product.query, *goal.attributes)))
+        everything = stems_of(document_text(product))
+        yield from filter(None, (_only(told, core), _only(told, everything), " ".join(told)))
+
+    def _product_queries(self, row: int) -> Iterator[str]:
+        """Words of a product, whether the instruction has them or not."""
         product = self.shop.catalogue.product(row)
-        if goal is not None:
-            told = words_of(goal.instruction_text)
-            core = stems_of(" ".join((product.name, product.query, *goal.attributes)))
-            everything = stems_of(document_text(product))
-            yield from filter(None, (_only(told, core), _only(told, everything), " ".join(told)))
         texts = (product.name, f"{product.name} {product.query}", document_text(product), product.query)
         yield from filter(None, (" ".join(words_of(text)) for text in texts))
 

@@ -36,7 +36,7 @@ from sparring.rollout import Setting, Start, rollout
 from sparring.types import ActionSet, Form, Observation, Prompt
 
 INNER = ("webshop-brief", "webshop-match", "webshop-price")
-ALL = (*INNER, "webshop-index")
+ALL = ("webshop-top5", *INNER, "webshop-index")
 INSTRUCTION = (
     "Find me a water resistant tote bag with color: navy blue, and size: 7, and price lower than 40.00 dollars"
 )
@@ -146,6 +146,15 @@ def test_prices_are_judged_against_the_stated_bound() -> None:
     assert unbounded.reset()[0] == RESULTS[0]
 
 
+def test_only_the_first_hits_are_shown(folder: Path) -> None:
+    plain, few = make("WebShop-v1", catalogue=folder), make("WebShop-v1", wrappers=("webshop-top5",), catalogue=folder)
+    for env in (plain, few):
+        env.reset(seed=3)
+    (long, *_, all_hits), (short, *_, five) = plain.step("search[bag]"), few.step("search[bag]")
+    assert five["actions"].choices == all_hits["actions"].choices[:7]  # two buttons, five products
+    assert long.startswith(short) and short.count("[SEP] B0") == 5 and long.count("[SEP] B0") == 10
+
+
 def test_nothing_is_said_twice() -> None:
     env = NewObservationOnly(Script(START, RESULTS, ITEM, ITEM, RESULTS))
     first, _ = env.reset()
@@ -192,6 +201,10 @@ def test_acting_through_any_stack_visits_the_same_states(folder: Path, seed: int
     _, plain_info = plain.reset(seed=seed)
     for _ in range(25):
         tags, choices = info["actions"].choices, plain_info["actions"].choices
+        if "click[next >]" in choices:
+            choices = [one for one in choices if not one.startswith("click[b0")] + [
+                one for one in choices if one.startswith("click[b0")
+            ][:5]
         assert len(tags) == len(choices)
         action = random_action(Prompt((), Observation("", info["actions"]), info.get("instruction", "x")), rng)
         meant = choices[tags.index(action)] if action in tags else action
@@ -234,13 +247,17 @@ def test_the_inner_renderers_go_in_any_order(folder: Path, inner: tuple[str, ...
 
 
 def test_the_expert_speaks_in_tags_and_in_admissible_words(folder: Path) -> None:
-    env = make("WebShop-v1", wrappers=("expert", *ALL), catalogue=folder)
+    env = make("WebShop-v1", wrappers=("expert", *ALL), catalogue=folder, max_turns=20)
+    lost = 0
     for seed in range(40):
         _, info = env.reset(seed=seed)
         while "expert" in info:
             assert info["actions"].admits(info["expert"])
-            _, reward, _, _, info = env.step(info["expert"])
-        assert reward == 1
+            _, reward, _, truncated, info = env.step(info["expert"])
+            if truncated:
+                break
+        lost += reward < 1
+    assert lost <= 2  # where its own search has the product behind the fifth place, it can't be seen
 
 
 @pytest.mark.parametrize("outer", [MatchCounts, PriceMarks, NewObservationOnly])
