@@ -29,6 +29,7 @@ import torch
 import tyro
 
 from sparring import trajectories
+from sparring.agents.hf import HFPolicy
 from sparring.agents.models.tiny import build_tiny
 from sparring.errors import InvalidConfig
 from sparring.rollout import Setting
@@ -110,7 +111,7 @@ class Config:
     top_fraction: float = 1.0
     """Of the rest, keep this share of the best by score."""
     batch_episodes: int = 8
-    """Sequences in an optimiser step."""
+    """Episodes in an optimiser step."""
     aggregation: Aggregation = "token-mean"
     """How the losses of tokens become one number (`losses.aggregation`)."""
     max_episode_tokens: int = 512
@@ -143,17 +144,18 @@ def train(config: Config) -> Path:
     played = demonstrations(config, run)
     model = tiny_folder(config, run, played) if config.model == "tiny" else config.model
     learner = load_learner(model, config.optim, run, lora_rank=config.lora_rank)
-    samples = lessons_of(config, learner, select(played, config.min_score, config.top_fraction))
+    chosen = select(played, config.min_score, config.top_fraction)
+    lessons = Lessons(config, learner.policy(config.agent), chosen)
     with (
         Evaluator(learner, config.env, config.agent, config.setting, config.loop) as evaluator,
         Session("sft", run, config.loop) as session,
     ):
         for step in session.steps():
-            part = [samples[index] for index in batch_indices(config, len(samples), step)]
             with session.timed("update"):
+                part = [one for index in batch_indices(config, len(lessons), step) for one in lessons[index]]
                 row = update(config, learner, part, step, session.progress)
             session.count(sequences=len(part), tokens=sum(len(sample.ids_T) for sample in part))
-            row["epoch"] = step * config.batch_episodes / len(samples)
+            row["epoch"] = step * config.batch_episodes / len(lessons)
             if session.is_evaluation_due:
                 row |= evaluator.row(session)
             session.log(row, status=f"loss {row['loss']:.3f}")
@@ -225,24 +227,28 @@ def texts_of(played: Iterable[Trajectory]) -> list[str]:
     return list(dict.fromkeys(texts()))
 
 
-def lessons_of(config: Config, learner: Learner, played: Sequence[Trajectory]) -> list[Sample]:
-    """The token sequences of the episodes, those that overran the model's context left out.
+class Lessons:
+    """Episodes as token sequences, encoded when they are first needed: a short run may never get to most of them."""
 
-    Raises:
-        InvalidConfig: none fits the context.
-    """
-    policy = learner.policy(config.agent)
-    grammar = policy.grammar if config.agent.constrained else None
-    samples = [sample for one in played for sample in samples_of(one, policy.chat, grammar, system=config.agent.system)]
-    fitting = [sample for sample in samples if len(sample.ids_T) <= policy.max_context]
-    if not fitting:
-        shortest = min(len(sample.ids_T) for sample in samples)
-        raise InvalidConfig(f"the shortest sequence has {shortest} tokens, the model takes {policy.max_context}")
-    return fitting
+    def __init__(self, config: Config, policy: HFPolicy, episodes: Sequence[Trajectory]) -> None:
+        self._episodes, self._policy, self._system = episodes, policy, config.agent.system
+        self._grammar = policy.grammar if config.agent.constrained else None
+        self._encoded: dict[int, list[Sample]] = {}
+
+    def __len__(self) -> int:
+        return len(self._episodes)
+
+    def __getitem__(self, index: int) -> list[Sample]:
+        """The sequences of an episode, without those that overrun the model's context."""
+        if index not in self._encoded:
+            episode = self._episodes[index]
+            samples = samples_of(episode, self._policy.chat, self._grammar, system=self._system)
+            self._encoded[index] = [one for one in samples if len(one.ids_T) <= self._policy.max_context]
+        return self._encoded[index]
 
 
 def batch_indices(config: Config, count: int, step: int) -> list[int]:
-    """Which of `count` samples a step learns from: each epoch goes through all of them in an order of its own."""
+    """Which of `count` episodes a step learns from: each epoch goes through all of them in an order of its own."""
     first = (step - 1) * config.batch_episodes
     places = range(first, first + config.batch_episodes)
     orders = {
@@ -253,7 +259,16 @@ def batch_indices(config: Config, count: int, step: int) -> list[int]:
 
 
 def update(config: Config, learner: Learner, samples: Sequence[Sample], step: int, progress: float) -> dict[str, float]:
-    """Take one optimiser step on some samples, and return what to log about it."""
+    """Take one optimiser step on some samples, and return what to log about it.
+
+    Raises:
+        InvalidConfig: there are no samples: all episodes of the step overran the model's context.
+    """
+    if not samples:
+        raise InvalidConfig(
+            f"no episode of step {step} fits the model's context: show less (--agent.memory, --env.wrappers), "
+            "raise batch_episodes, or take a model with a longer context"
+        )
     began = time.monotonic()
     lengths_B = torch.tensor([len(sample.sampled_n) for sample in samples])
     weights_B = token_weights(lengths_B, config.aggregation, max_tokens=config.max_episode_tokens)

@@ -130,6 +130,15 @@ def test_lora_trains_an_adapter_and_resumes(config: sft.Config, tmp_path: Path) 
     assert not (files[0].parent / "model.safetensors").exists()
 
 
+def test_episodes_beyond_the_context(config: sft.Config, played: list[Trajectory], tmp_path: Path) -> None:
+    learner = load_learner(config.model, config.optim, RunFolder(tmp_path / "none"))
+    learner.model.config.max_position_embeddings = 5
+    lessons = sft.Lessons(config, learner.policy(config.agent), played)
+    assert len(lessons) == 30 and lessons[0] == []
+    with pytest.raises(InvalidConfig, match="fits the model's context"):
+        sft.update(config, learner, lessons[0], 1, 0.0)
+
+
 def test_unknown_names(config: sft.Config, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="expert"):
         sft.train(replace(config, demos=sft.DemosConfig("exprt")))
