@@ -19,7 +19,7 @@ from typing import Any
 
 from sparring.envs.web.webshop.build import build
 from sparring.envs.web.webshop.catalogue import Catalogue
-from sparring.envs.web.webshop.vectors import Check, Subject, check_file
+from sparring.envs.web.webshop.recordings import Check, Subject, check_file
 from sparring.errors import SparringError
 
 

@@ -17,15 +17,16 @@ from typing import Any
 from sparring.envs.web.webshop.build import build
 from sparring.envs.web.webshop.catalogue import Catalogue
 from sparring.envs.web.webshop.goals import GoalBook
+from sparring.envs.web.webshop.recordings import hash_episodes
 from sparring.envs.web.webshop.session import Shop
 from sparring.envs.web.webshop.simulator import Simulator
-from sparring.envs.web.webshop.vectors import hash_episodes
 
 GOLDEN = Path(__file__).parent / "golden"
 
 PLANS: dict[str, list[str]] = {
     "quotes, markup, slashes": [
-        "search[Kettle 12\" x 9\" \"Best\" Copper Pot]", "click[b0test0001]", 'click[12" x 9"]', "click[small | round]", "click[dark red]",
+        'search[Kettle 12" x 9" "Best" Copper Pot]', "click[b0test0001]", 'click[12" x 9"]',
+        "click[small | round]", "click[dark red]",
         "click[<b>mint< | b>]", "click[description]", "click[< prev]", "click[features]", "click[< prev]",
         "click[reviews]", "click[back to search]", "search[kettle]", "click[B0TEST0001]", "click[Dark Red]",
         "click[Buy Now]", "search[lamp]", "click[b0test0006]", "click[buy now]",

@@ -13,7 +13,7 @@ import pytest
 from sparring.envs.web.webshop.catalogue import Catalogue
 from sparring.envs.web.webshop.conformance import main
 from sparring.envs.web.webshop.goals import GoalBook
-from sparring.envs.web.webshop.vectors import hash_episodes, short_hash
+from sparring.envs.web.webshop.recordings import hash_episodes, short_hash
 
 GOLDEN = Path(__file__).parent / "golden"
 AWKWARD = [

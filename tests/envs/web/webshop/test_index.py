@@ -54,8 +54,11 @@ def test_documents_without_terms_count_for_nothing(tmp_path: Path) -> None:
     assert with_empty.search(["b1"])[1].tolist() == pytest.approx([bm25(1, 2, 1.5, 2, 1)], rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_pruning_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+@pytest.mark.parametrize("few_postings", [0, 1 << 30])  # by essential terms, by blocks
+@pytest.mark.parametrize("seed", range(3))
+def test_pruning_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, few_postings: int
+) -> None:
     generator = np.random.default_rng(seed)
     words = [f"w{number}" for number in range(60)]
     chances = 1 / np.arange(1, 61)
@@ -67,7 +70,9 @@ def test_pruning_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ]
     documents.sort(key=lambda document: document[0])
     searched = build_index(tmp_path, documents, generator.permutation(3000).astype(np.int32))
-    monkeypatch.setattr(index_module, "_FIRST_BLOCKS", 1)
+    small = {"_FIRST_BLOCKS": 1, "_FEW_POSTINGS": few_postings, "_SEED_POSTINGS": 500, "_SEED_BLOCKS": 2}
+    for name, value in small.items():
+        monkeypatch.setattr(index_module, name, value)
     for _ in range(60):
         query = [*generator.choice(words, size=generator.integers(1, 8)).tolist(), f"kind{generator.integers(12)}"]
         monkeypatch.setattr(index_module, "_DENSE_DOCUMENTS", 1 << 30)

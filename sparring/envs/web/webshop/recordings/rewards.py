@@ -1,0 +1,126 @@
+"""Recorded rewards, and the functions they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sparring.envs.web.webshop.goals import Goal
+from sparring.envs.web.webshop.products import Product
+from sparring.envs.web.webshop.recordings.subject import OTHER_DATA, Check, Result, Subject, short_hash
+from sparring.envs.web.webshop.reward import normalize_colour, purchase_reward, token_set_ratio
+from sparring.errors import InvalidData
+
+
+def check_rewards(data: Mapping[str, Any], subject: Subject) -> Iterator[Result]:
+    """Rewards of purchases, with product and goal carried along or named."""
+    for number, case in enumerate(data["cases"]):
+        where = f"reward case {case.get('id', number)} ({case.get('tag', '')})"
+        product = _purchased(case, subject)
+        found = _wanted(case, subject)
+        if product is None or found is None:
+            if subject.owns(case.get("dataset"), _case_asins(case)):
+                missing = "product" if product is None else "goal"
+                yield Check(where, "an entry that names our products", f"no such {missing} here", False)
+            else:
+                yield OTHER_DATA
+            continue
+        goal, nouns = found
+        price = case.get("price")
+        if price is None:
+            row = subject.catalogue.row_of(product.asin)
+            price = float(subject.shop(goal.human).book.prices[row]) if row is not None else 0.0
+        try:
+            reward, parts = purchase_reward(product, goal, nouns, price, case["options"])
+            got: object = {"reward": reward, "info": parts}
+        except InvalidData as error:
+            got = f"raises InvalidData: {error}"
+        if "raises" in case:
+            yield Check(where, f"raises {case['raises']}", got, isinstance(got, str))
+        else:
+            expected = case["expected"]
+            if not isinstance(expected, dict):
+                expected = {"reward": expected}
+            compared = {key: got[key] for key in expected if key in got} if isinstance(got, dict) else got
+            yield Check.equal(where, expected, compared)
+
+
+def _case_asins(case: Mapping[str, Any]) -> set[str]:
+    return {case[key] for key in ("purchased_asin", "goal_asin") if isinstance(case.get(key), str)}
+
+
+def _purchased(case: Mapping[str, Any], subject: Subject) -> Product | None:
+    raw = case.get("purchased")
+    if raw is None:
+        row = subject.catalogue.row_of(case["purchased_asin"])
+        if row is None:
+            return None
+        return replace(subject.catalogue.product(row), nouns=_nouns(case, "purchased", case["purchased_asin"], subject))
+    return Product(
+        asin=raw["asin"], name=raw["name"], description=raw["Description"], bullets=tuple(raw["BulletPoints"]),
+        category="", query=raw["query"], product_category=raw["product_category"], options={}, pricing=(0.0,),
+        price_tag="", attributes=tuple(raw["Attributes"]), main_image="",
+        nouns=_nouns(case, "purchased", raw["asin"], subject),
+        option_images={}, instruction=None, instruction_attributes=(),
+    )  # fmt: skip
+
+
+def _nouns(case: Mapping[str, Any], side: str, asin: str, subject: Subject) -> tuple[str, ...]:
+    """The nouns recorded with a case, else those of our product of that ASIN."""
+    recorded = case.get(f"{side}_nouns")
+    return tuple(recorded) if recorded is not None else subject.catalogue.find(asin).nouns
+
+
+def _wanted(case: Mapping[str, Any], subject: Subject) -> tuple[Goal, Sequence[str]] | None:
+    """The goal of a case and the nouns of its title."""
+    raw = case.get("goal")
+    if raw is None:
+        goal = _goal_by_hash(case["goal_asin"], case["goal_text_sha"], subject)
+        if goal is None:
+            return None
+        return goal, _nouns(case, "goal", goal.asin, subject)
+    options = raw["goal_options"]
+    human = not isinstance(options, dict)
+    goal = Goal(
+        0, raw["asin"], raw["category"], raw["query"], raw["name"], raw["product_category"], raw["instruction_text"],
+        tuple(raw["attributes"]), raw["price_upper"], tuple(options) if human else tuple(options.items()),
+        raw["weight"], human,
+    )  # fmt: skip
+    return goal, _nouns(case, "goal", goal.asin, subject)
+
+
+def _goal_by_hash(asin: str, text_hash: str, subject: Subject) -> Goal | None:
+    """The goal of seed 0, synthetic or human, for this product with this instruction."""
+    row = subject.catalogue.row_of(asin)
+    if row is None:
+        return None
+    for human in (False, True):
+        if human and not subject.catalogue.manifest["human_goals"]:
+            continue
+        if not human and not subject.catalogue.manifest["synthetic_goals"]:
+            continue
+        book = subject.shop(human).book
+        for index in np.flatnonzero(book.goal_rows == row).tolist():
+            goal = book.goal(index)
+            if short_hash(goal.instruction_text) == text_hash:
+                return goal
+    return None
+
+
+def check_ratios(data: Mapping[str, Any], subject: Subject) -> Iterator[Result]:
+    """Values of `token_set_ratio` on difflib."""
+    for pair in data["pairs"]:
+        first, second = (tuple(pair[side]) if pair.get(f"{side}_is_tuple") else pair[side] for side in ("a", "b"))
+        ratio = token_set_ratio(first, second)
+        yield Check.equal(f"ratio of {first!r} and {second!r}", pair["thefuzz0.19+difflib"], ratio)
+
+
+def check_colours(data: Sequence[Mapping[str, Any]], subject: Subject) -> Iterator[Result]:
+    """Normalised colours."""
+    for entry in data:
+        option = tuple(entry["input_tuple"]) if "input_tuple" in entry else entry["input"]
+        expected = tuple(entry["output"]) if isinstance(entry["output"], list) else entry["output"]
+        yield Check.equal(f"colour of {option!r}", expected, normalize_colour(option))
