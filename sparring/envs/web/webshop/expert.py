@@ -55,12 +55,15 @@ class Expert:
 
     Args:
         shop: whose goals, prices and pages the plans are for.
+    Attributes:
+        plan: goal → the plan for it. purchase: (goal, row) → the best purchase of that product for that goal.
+            Both are made when first asked for and kept.
     """
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
         self.plan = lru_cache(_KEPT)(self._make_plan)
-        self._purchase = lru_cache(_KEPT)(self._best_purchase)
+        self.purchase = lru_cache(_KEPT)(self._best_purchase)
 
     def next_action(self, visit: Visit) -> str:
         """The next action from where a visit stands."""
@@ -74,7 +77,7 @@ class Expert:
         assert visit.row is not None
         wanted = plan.purchase
         if visit.row != wanted.row:
-            own = self._purchase((visit.goal, visit.row))
+            own = self.purchase((visit.goal, visit.row))
             if own.reward < wanted.reward:
                 return self._leave(visit, plan)
             wanted = own
@@ -100,7 +103,7 @@ class Expert:
         if plan.purchase.row in visit.rows:
             return self._open(plan.purchase.row)
         for row in visit.rows:
-            if self._purchase((visit.goal, row)).reward >= plan.purchase.reward and self._can_open(row):
+            if self.purchase((visit.goal, row)).reward >= plan.purchase.reward and self._can_open(row):
                 return self._open(row)
         place, number = self._place(plan.purchase.row, visit), visit.number or 0
         planned = visit.keywords == tuple(plan.query.split(" "))
@@ -176,7 +179,7 @@ class Expert:
 
     def _purchases(self, goal: int, wanted: Goal, told: Sequence[str]) -> Iterator[Purchase]:
         """The goal's own product if it earns all; then whatever earns most, best first."""
-        own = self._purchase((goal, wanted.row))
+        own = self.purchase((goal, wanted.row))
         if own.reward >= 1:
             yield own
         catalogue = self.shop.catalogue
@@ -202,7 +205,7 @@ class Expert:
         bounds = sorted(levels, reverse=True)
         waiting: list[Purchase] = []
         for bound, following in zip(bounds, (*bounds[1:], 0.0), strict=True):
-            waiting += [self._purchase((goal, row)) for row in levels[bound]]
+            waiting += [self.purchase((goal, row)) for row in levels[bound]]
             waiting.sort(key=lambda one: (-one.reward, len(one.options), one.row))
             ready = sum(one.reward >= following for one in waiting)
             yield from waiting[:ready]

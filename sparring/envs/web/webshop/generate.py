@@ -1,9 +1,9 @@
 """A made-up catalogue of any size, in the original's raw format: our own words, one seed, always the same rows.
 
 Products come in families: a few that people ask for (anchors), and around each of them look-alikes that are
-nearly right: too dear, with another feature in place of one that was asked for, or without the wanted option.
-Their sellers write much, so that a careless search finds them first. Whoever compares titles, prices and options
-on the result page can tell them apart.
+nearly right: too dear, with another feature in place of one that was asked for, without the wanted option, or a
+thing of another kind that is advertised as going with the anchor. Their sellers write much, so that a careless search
+finds them first. Whoever compares titles, prices and options can tell them apart.
 
     generate(products=1_000, seed=0, out=Path("catalogue"))
 """
@@ -24,7 +24,7 @@ from sparring.envs.web.webshop.phrasing import ask_as_human, ask_plainly, descri
 from sparring.envs.web.webshop.words import Feature, Kind
 from sparring.errors import InvalidConfig
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 _ASIN_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ASIN_SPACE = 36**8
@@ -84,8 +84,7 @@ def items(products: int, seed: int) -> Iterator[Item]:
     """Stream the items of a catalogue.
 
     Args:
-        products: how many. seed: of everything random; the same seed gives the same items, and a longer
-            catalogue of the same vocabulary size begins like a shorter one only by chance.
+        products: how many; a larger catalogue also has more brands. seed: of everything random.
     Raises:
         InvalidConfig: fewer than one product.
     """

@@ -345,10 +345,10 @@ class NewObservationOnly(_ReadsInstruction):
         return self._shorten(text), info
 
     def _shorten(self, text: str) -> str:
-        fields = [replace(field, text=" ".join(field.text.split())) for field in Screen.read(text).fields]
+        fields = [replace(field, text=_one_line(field.text)) for field in Screen.read(text).fields]
         if fields and fields[0].text == _THANKS:
             return _receipt(fields)
-        instruction = " ".join(self._instruction.split())
+        instruction = _one_line(self._instruction)
         constant = _CONSTANT | {instruction}
         content = {str(field) for field in fields if field.text not in constant}
         seen = self._page if len(content & self._page) * 2 > len(content) else frozenset()
@@ -358,6 +358,11 @@ class NewObservationOnly(_ReadsInstruction):
         self._known |= {field.text for field in fields if field.text in constant}
         lines = [str(field) if field.text == instruction else str(field).lower() for field in shown]
         return Screen((), "\n").join(lines) if lines else NOTHING_NEW
+
+
+def _one_line(text: str) -> str:
+    """Line breaks as spaces. Other spaces stay: an option's name has to stay what can be clicked."""
+    return " ".join(text.splitlines()).strip()
 
 
 def _receipt(fields: Sequence[Field]) -> str:

@@ -210,8 +210,8 @@ connection; style; with cable, cordless, usb c, with adapter, with case, two pac
 model; compatible model; nova 10, nova 10 plus, nova 11, nova 11 pro, zen 5, zen 5 lite, arc 21, arc 21 ultra
 length; size; 3 feet, 6 feet, 10 feet, 15 feet, 25 feet, 50 feet
 capacity; digital storage capacity; 16 gb, 32 gb, 64 gb, 128 gb, 256 gb, 512 gb
-dimension; size; small, medium, large, x-large, 12 x 18 inch, 16 x 16 inch, 20 x 20 inch, 24 x 36 inch, 30 inch w /
-  drawer
+dimension; size; small, medium, large, x-large, 12 x 18 inch, 16 x 16 inch, 20 x 20 inch, 24 x 36 inch, 30 inch
+  w/drawer
 shoe; size; 5, 6, 7, 7.5, 8, 8.5, 9, 10, 11, 12 wide
 clothes; size; x-small, small, medium, large, x-large, xx-large, 3x-large, large tall
 flavor; flavor name; original, sea salt, dark chocolate, vanilla, honey mustard, spicy chili, garlic herb, lemon,

@@ -185,6 +185,15 @@ def test_only_the_first_hits_are_shown_and_clickable() -> None:
     assert info["expert"] in info["actions"].choices or info["expert"].startswith("search[")
 
 
+def test_names_keep_their_spaces() -> None:
+    page = (
+        "Instruction: [SEP] x [SEP] size [SEP] two  spaces [SEP] Buy Now",
+        ActionSet(("click[buy now]", "click[two  spaces]")),
+    )
+    text, _ = IndexClicks(MatchCounts(NewObservationOnly(Script(page, instruction="x")))).reset()
+    assert "two  spaces [8]" in text and "buy now [7]" in text
+
+
 def visits(env: gymnasium.Env[str, str]) -> Any:
     core: Any = env.unwrapped
     return core.visit
@@ -216,7 +225,7 @@ def test_acting_through_any_stack_visits_the_same_states(folder: Path, seed: int
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_every_tag_on_offer_has_been_shown_and_means_the_same_after_a_restore(folder: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     env = make("WebShop-v1", wrappers=("expert", *ALL), catalogue=folder)
