@@ -207,9 +207,14 @@ class Session:
         save_curve(self.run)
         if self._writer is not None:
             self._writer.close()
-        why = "Stopped on request" if self._stop_asked.is_set() else "Finished"
+        if self._stop_asked.is_set():
+            why, more = "Stopped on request", ""
+        elif self.step >= self.loop.steps:
+            why, more = "Finished", f" --steps {2 * self.loop.steps}"
+        else:
+            why, more = "Out of time", f" --max-seconds {2 * (self.loop.max_seconds or 0):g}"
         self.say(f"{why} after step {self.step} ({self.seconds:.0f} s of training): {self.run.path}")
-        self.say(f"Go on with: sparring train {self._trainer} --run {self.run.path} --resume")
+        self.say(f"Go on with: sparring train {self._trainer} --run {self.run.path} --resume{more}")
 
     # Interrupts
 
