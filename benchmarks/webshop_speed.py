@@ -32,6 +32,11 @@ from record import record
 
 EPISODES = 300
 ORIGINAL = {"steps_per_cpu_s": 50, "resets_per_cpu_s": 232, "resident_mb_loaded": 267, "resident_mb_after_300": 540}
+NOTES = (
+    "CPU time of reset and step alone, one process, text observations. first_300_episodes starts with empty caches. "
+    "resident_mb counts mapped catalogue files, which processes share; private_mb does not. "
+    "The original's figures are those of WEBSHOP_SPEC.md, section 13, measured on another 2-core machine."
+)
 SUB_PAGES = ("description", "features", "reviews")
 
 
@@ -241,7 +246,17 @@ def main() -> None:
                 **in_fresh_process(large, given.seed),
             }
     print(json.dumps(figures, indent=2))
-    record("webshop_speed", figures, seeds=[given.seed])
+    record("webshop_speed", figures, seeds=[given.seed], command=_command(given), notes=NOTES)
+
+
+def _command(given: argparse.Namespace) -> str:
+    """How to repeat this, with file names in place of whole paths."""
+    parts = ["python benchmarks/webshop_speed.py"]
+    for key in ("items", "attributes", "human", "nouns", "catalogue", "products", "seed"):
+        value = getattr(given, key)
+        if value is not None:
+            parts.append(f"--{key} {value.name if isinstance(value, Path) else value}")
+    return " ".join(parts)
 
 
 if __name__ == "__main__":

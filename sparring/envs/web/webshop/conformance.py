@@ -50,7 +50,7 @@ def check(path: Path, subject: Subject) -> bool:
             checked += 1
             if not result.same:
                 differing.append(result)
-    except (OSError, ValueError, KeyError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         print(f"{path.name}: {checked} checked, then it can't be read further: {type(error).__name__}: {error}")
         return False
     aside = f" ({other} not applicable: recorded on another data set)" if other else ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -149,8 +151,33 @@ def test_nouns_come_by_id_or_title_from_tables_of_one_or_more_data_sets(tmp_path
 def test_without_nouns_the_missing_tagger_is_named_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "spacy", None)
+    monkeypatch.setitem(sys.modules, "spacy", None)
     with pytest.raises(MissingExtra, match=r"sparring\[spacy\]"):
+        build_from_rows(rows(), {}, None, None, tmp_path / "catalogue")
+
+
+def test_titles_are_tagged_by_spacy_as_the_original_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tagger that calls every word a noun but "red", and upper-case words proper nouns."""
+
+    def tag(word: str) -> SimpleNamespace:
+        return SimpleNamespace(text=word, pos_="ADJ" if word == "red" else "PROPN" if word.isupper() else "NOUN")
+
+    def pipe(titles: Iterable[str]) -> Iterator[list[SimpleNamespace]]:
+        return ([tag(word) for word in title.split()] for title in titles)
+
+    spacy = SimpleNamespace(load=lambda name, exclude: SimpleNamespace(pipe=pipe) if name == "en_core_web_sm" else None)
+    monkeypatch.setitem(sys.modules, "spacy", spacy)
+    chosen = [{**rows()[0], "name": "ACME red Kettle red kettle"}]
+    catalogue = open_catalogue(build_from_rows(chosen, {}, None, None, tmp_path / "catalogue"))
+    assert catalogue.product(0).nouns == ("acme", "kettle", "kettle")
+
+
+def test_a_missing_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, exclude: list[str]) -> None:
+        raise OSError(f"no model {name}")
+
+    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace(load=load))
+    with pytest.raises(MissingExtra, match="en_core_web_sm"):
         build_from_rows(rows(), {}, None, None, tmp_path / "catalogue")
 
 
