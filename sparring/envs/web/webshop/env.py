@@ -119,6 +119,10 @@ class WebShop(TextEnv):
         """
         return self._split_named(split).task_ids
 
+    def choose_task(self, options: dict[str, Any] | None) -> str:
+        """The id of the goal that `choose_goal` picks."""
+        return f"{self.shop.book.kind}-{self.choose_goal(options)}"
+
     def _split_named(self, name: str) -> Split:
         if name not in self._splits:
             raise unknown("split", name, SPLITS)

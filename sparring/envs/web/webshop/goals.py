@@ -42,7 +42,7 @@ class Goal:
         attributes: what the reward looks for in the purchased product.
         price_upper: the price in US dollars that the purchase may cost, bound included.
         options: wanted options, as (name, value) pairs in synthetic goals and plain values in human ones.
-        weight: relative chance of being drawn.
+        weight: relative chance of being drawn. human: whether a person wrote the instruction.
     """
 
     row: int
