@@ -201,6 +201,55 @@ def test_garbage_in_the_predictions_of_masked_tokens_changes_nothing(
     assert not dirty[1][masked_BT].any()
 
 
+def inserted(one: Sample, places: list[int], token: int) -> Sample:
+    """The sample with a masked token put in front of each of some places."""
+    at = np.array([min(place, len(one.ids_T)) for place in places])
+    shifted_n = one.sampled_n + (at[None, :] <= one.sampled_n[:, None]).sum(axis=1)
+    return replace(one, ids_T=np.insert(one.ids_T, at, token), sampled_n=shifted_n)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    group_of_samples(),
+    st.sampled_from(MODES),
+    st.lists(st.integers(0, 9), min_size=1, max_size=5),
+    st.integers(0, V - 1),
+)
+def test_masked_tokens_inserted_anywhere_change_nothing(
+    samples: list[Sample], mode: str, places: list[int], token: int
+) -> None:
+    """Given the same hidden states in front of the sampled tokens, neither loss nor gradients know what lies between.
+
+    What a decoder makes of an inserted token is its own affair, so it is replaced by one that returns given states
+    in front of sampled tokens and garbage elsewhere.
+    """
+    with torch.random.fork_rng():
+        model = small_model()
+    weights_B = token_weights(torch.tensor([len(one.sampled_n) for one in samples]), mode, max_tokens=9)  # type: ignore[arg-type]
+    advantages_B = group_advantages(torch.arange(len(samples)).float(), torch.zeros(len(samples)).long(), "rloo")
+    count = sum(len(one.sampled_n) for one in samples)
+    states_ND = torch.randn(count, 16, generator=torch.Generator().manual_seed(0))
+
+    def step(samples: list[Sample], garbage: float) -> tuple[float, torch.Tensor, torch.Tensor]:
+        batch = collate(samples, V, weights_B=weights_B, advantages_B=advantages_B)
+        leaf_ND = states_ND.clone().requires_grad_()
+        hidden_BTD = torch.full((*batch.mask_BT[:, 1:].shape, 16), garbage)
+        hidden_BTD[batch.mask_BT[:, 1:]] = leaf_ND
+        model.zero_grad()
+        model.get_decoder = lambda: lambda **_: SimpleNamespace(last_hidden_state=hidden_BTD)
+        scores = score_tokens(model, batch)
+        loss_N = clipped_surrogate(scores.logprobs_N, batch.old_logprobs_N, batch.advantages_N).loss_N
+        loss = aggregate(loss_N - 0.1 * scores.entropy_N, batch.weights_N)
+        loss.backward()
+        assert leaf_ND.grad is not None and model.lm_head.weight.grad is not None
+        return loss.item(), leaf_ND.grad, model.lm_head.weight.grad.clone()
+
+    before = step(samples, 0.0)
+    after = step([inserted(one, places, token) for one in samples], 7.0)
+    assert before[0] == after[0]
+    assert torch.equal(before[1], after[1]) and torch.equal(before[2], after[2])
+
+
 def small_model() -> LlamaForCausalLM:
     torch.manual_seed(1)
     return LlamaForCausalLM(

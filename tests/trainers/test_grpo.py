@@ -15,7 +15,7 @@ from sparring.errors import InvalidConfig
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers import grpo
-from sparring.trainers.checkpoint import Learner, load_learner
+from sparring.trainers.checkpoint import Learner, load_learner, load_reference
 from sparring.trainers.collect import Collection, collect_groups, group_starts
 from sparring.trainers.optim import Diverged, OptimConfig
 from sparring.trainers.session import LoopConfig
@@ -173,6 +173,27 @@ def test_a_step_raises_what_did_better(config: grpo.Config, learner: Learner, po
     before = [total(one) for one in better]
     grpo.update(config, learner, policy, None, collection, 1, 0.0)
     assert all(total(one) > value for one, value in zip(better, before, strict=True))
+
+
+def test_kl_to_the_start_begins_at_0_and_holds_back(config: grpo.Config, policy: HFPolicy) -> None:
+    collection = with_returns(play(config, policy)[0], [[1, 0, 0, 0], [0, 0, 0, 1]])
+    divergences = []
+    for kl_coef in (1e-6, 10.0):
+        held = replace(config, kl_coef=kl_coef, epochs=8, optim=replace(config.optim, lr=1e-2))
+        learner = load_learner(config.model, config.optim, RunFolder(config.run / str(kl_coef)))
+        reference = load_reference(learner, RunFolder(config.run / str(kl_coef)))
+        assert not any(one.requires_grad for one in reference.parameters())
+        start = parameters(learner)
+        tally = Tally()
+        (part, weights_B), *_ = grpo.minibatches(held, grpo.lessons_of(held, policy, collection), 1)
+        grpo.add_gradients(held, learner.model, reference, part, weights_B, tally, is_fresh=True)
+        assert tally.means()["reference_kl"] == pytest.approx(0, abs=1e-8)
+        learner.optimizer.zero_grad()
+        own = learner.policy(config.agent)
+        divergences.append(grpo.update(held, learner, own, reference, collection, 1, 0.0)["reference_kl"])
+        again = load_reference(learner, RunFolder(config.run / str(kl_coef)))
+        assert torch.equal(torch.cat([one.flatten() for one in again.parameters()]), start)
+    assert divergences[1] < divergences[0] / 3
 
 
 def test_groups_are_never_split_and_all_are_seen_in_each_epoch(config: grpo.Config, policy: HFPolicy) -> None:
