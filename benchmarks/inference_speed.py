@@ -129,7 +129,7 @@ def measure(model: Any, tokenizer: Any, batch: int, repeats: int) -> dict[str, A
     for _ in range(repeats):
         policy = HFPolicy(model, tokenizer, greedy=True, constrained=False, max_new_tokens=SAMPLED_TOKENS)
         conversations = [Conversation(key, lambda _: NEW_TOKENS, None) for key in range(batch)]
-        policy.act([Conversation(batch, lambda _: NEW_TOKENS, None).prompt()])
+        _warm(policy, [Conversation(batch + key, lambda _: NEW_TOKENS, None) for key in range(batch)], clock)
         seconds, taken, prompted, forward = *_timed(policy, conversations, clock), clock.seconds
         generated_s, produced = run_generate(model, tokenizer, prompted)
         for name, value in (("policy", seconds), ("forward", forward), ("generate", generated_s)):
@@ -149,6 +149,13 @@ def measure(model: Any, tokenizer: Any, batch: int, repeats: int) -> dict[str, A
         "equal_greedy_actions": f"{equal}/{total}",
         "distinct_tokens": len(distinct),
     }
+
+
+def _warm(policy: HFPolicy, conversations: list[Conversation], clock: ForwardClock) -> None:
+    """Play conversations untimed: a policy serves many, and its pool grows with the first."""
+    _timed(policy, conversations, clock)
+    for conversation in conversations:
+        policy.forget(conversation.prompt().episode)
 
 
 def _timed(policy: HFPolicy, conversations: list[Conversation], clock: ForwardClock) -> tuple[Any, ...]:
@@ -178,6 +185,11 @@ def measure_constrained(model: Any, tokenizer: Any, batch: int, repeats: int) ->
     clock, best, forward = ForwardClock(model), float("inf"), float("inf")
     for _ in range(repeats):
         policy = HFPolicy(model, tokenizer, max_new_tokens=16)
+        _warm(
+            policy,
+            [Conversation(batch + key, lambda g: int(g.integers(10, 61)), actions) for key in range(batch)],
+            clock,
+        )
         conversations = [Conversation(key, lambda g: int(g.integers(10, 61)), actions) for key in range(batch)]
         seconds, taken, _ = _timed(policy, conversations, clock)
         assert all(actions.admits(action.text) for turn in taken for action in turn)

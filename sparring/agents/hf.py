@@ -85,7 +85,8 @@ class HFPolicy:
         constrained: hold actions to `prompt.observation.actions` where the environment lists them.
         max_context: longest prompt and action together, in tokens; by default the model's own limit. A prompt
             that leaves less than `max_new_tokens` is answered by an empty action with stop "context".
-        max_slots: episodes whose keys and values are kept at most (more, where one batch is larger).
+        max_slots, max_cache_bytes: how many episodes' keys and values are kept at most, and in how much memory
+            (more, where one batch needs more).
         cache: "pooled" keeps keys and values across turns; "plain" runs each prompt from its start by the model's
             own cache, which works for any architecture; "auto" takes pooled where it gives the same logits.
 
@@ -105,6 +106,7 @@ class HFPolicy:
         constrained: bool = True,
         max_context: int | None = None,
         max_slots: int = 256,
+        max_cache_bytes: int = 4 * 2**30,
         cache: Literal["auto", "pooled", "plain"] = "auto",
     ) -> None:
         check_settings(temperature, top_p)
@@ -120,7 +122,7 @@ class HFPolicy:
         self.max_context = max_context or int(getattr(model.config, "max_position_embeddings", 0) or 4096)
         self.stop_ids = _stop_ids(model, self.chat.end_id)
         self._version = 0
-        self._max_slots = max_slots
+        self._max_slots, self._max_cache_bytes = max_slots, max_cache_bytes
         self._cache = cache
         self._runner: Runner | None = None
         self._lock = threading.Lock()
@@ -233,7 +235,7 @@ class HFPolicy:
                 self.model.train()
 
     def _choose_runner(self) -> Runner:
-        pooled = PooledRunner(self.model, max_slots=self._max_slots)
+        pooled = PooledRunner(self.model, max_slots=self._max_slots, max_bytes=self._max_cache_bytes)
         if self._cache == "pooled" or (self._cache == "auto" and agrees(pooled, self.model)):
             return pooled
         if self._cache == "auto":

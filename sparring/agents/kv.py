@@ -167,16 +167,29 @@ class KeyValuePool(Cache):  # type: ignore[misc]
                 tensors[layer] = new
         self.slots, self.positions = slots, positions
 
-    def swap(self, left: Sequence[int], right: Sequence[int], length: int) -> None:
-        """Exchange slots pairwise, up to `length` positions."""
-        here, there = torch.tensor([*left, *right]), torch.tensor([*right, *left])
-        for pool in (*self.keys, *self.values):
-            pool[here, :, :length] = pool[there, :, :length]
+    def token_bytes(self) -> int:
+        """Memory of one position of one slot over all layers; 0 before the first forward."""
+        return sum(pool.shape[1] * pool.shape[3] * pool.element_size() for pool in (*self.keys, *self.values))
 
-    def copy(self, source: Sequence[int], target: Sequence[int], length: int) -> None:
-        """Copy slots pairwise, up to `length` positions."""
+    def keep_first(self, slots: int) -> None:
+        """Give up the memory of all slots but the first ones."""
+        if slots < self.slots:
+            for tensors in (self.keys, self.values):
+                tensors[:] = [pool[:slots].clone() for pool in tensors]
+            self.slots = slots
+
+    def swap(self, left: int, right: int, length: int) -> None:
+        """Exchange two slots, up to `length` positions."""
         for pool in (*self.keys, *self.values):
-            pool[torch.tensor(target), :, :length] = pool[torch.tensor(source), :, :length]
+            here, there = pool[left, :, :length], pool[right, :, :length]
+            kept = here.clone()
+            here.copy_(there)
+            there.copy_(kept)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy a slot to another, up to `length` positions."""
+        for pool in (*self.keys, *self.values):
+            pool[target, :, :length] = pool[source, :, :length]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return 0 if self.layout is None else self.layout.length

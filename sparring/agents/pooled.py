@@ -28,16 +28,17 @@ class PooledRunner:
 
     Args:
         model: a causal language model of `transformers`, or such a model under peft.
-        max_slots: slots kept for episodes; a batch larger than that gets as many as it needs. The least
-            recently used slot gives way.
+        max_slots: slots kept for episodes. The least recently used one gives way.
+        max_bytes: memory for keys and values; slots of episodes that are not in the batch give way. A batch
+            always gets what it needs, whatever the two limits.
     """
 
     jumps = True
 
-    def __init__(self, model: Any, *, max_slots: int = 256) -> None:
+    def __init__(self, model: Any, *, max_slots: int = 256, max_bytes: int = 4 * 2**30) -> None:
         register_attention()
         self._model = model
-        self._max_slots = max_slots
+        self._max_slots, self._max_bytes = max_slots, max_bytes
         self._config = (model.get_base_model() if hasattr(model, "get_base_model") else model).config
         self._pool = KeyValuePool()
         self._held: list[list[int]] = []  # the ids whose keys and values each slot holds
@@ -69,8 +70,9 @@ class PooledRunner:
             return logits
         place = {row: index for index, row in enumerate(leading)}
         leader_of = [leaders[tuple(prompt)] for prompt in prompts]
-        followers = [row for row, leader in enumerate(leader_of) if row != leader]
-        self._copy([leader_of[row] for row in followers], followers)
+        for row, leader in enumerate(leader_of):
+            if row != leader:
+                self._copy(leader, row)
         return logits[[place[leader] for leader in leader_of]]
 
     def feed(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -110,9 +112,8 @@ class PooledRunner:
                 taken.add(slot)
         needed = seats.count(None)
         free = [slot for slot, owner in enumerate(self._owner) if not owner and slot not in taken]
-        if len(free) < needed and len(self._owner) < max(self._max_slots, len(episodes)):
-            wanted = max(self._max_slots, len(episodes)) - len(self._owner)
-            extra = min(needed - len(free), wanted)
+        extra = min(needed - len(free), max(self._limit(0), len(episodes)) - len(self._owner))
+        if extra > 0:
             free += range(len(self._owner), len(self._owner) + extra)
             self._held += [[] for _ in range(extra)]
             self._owner += [""] * extra
@@ -135,6 +136,20 @@ class PooledRunner:
             self._row_slot.append(slot)
         self._to_front(self._row_slot)
 
+    def _limit(self, positions: int) -> int:
+        """How many slots of at least so many positions may be held."""
+        slot_bytes = max(positions, self._pool.positions) * self._pool.token_bytes()
+        return min(self._max_slots, self._max_bytes // slot_bytes) if slot_bytes else self._max_slots
+
+    def _reserve(self, positions: int) -> None:
+        """Make room for rows of so many positions, at the cost of slots outside the batch where memory is short."""
+        limit = max(self._limit(positions), len(self._row_slot))
+        for slot in range(limit, len(self._owner)):
+            self.forget(self._owner[slot])
+        del self._held[limit:], self._owner[limit:], self._used[limit:]
+        self._pool.keep_first(len(self._owner))
+        self._pool.grow(len(self._owner), positions)
+
     def _to_front(self, slots: Sequence[int]) -> None:
         """Swap slots until the given ones are the first."""
         wanted = set(slots)
@@ -142,31 +157,27 @@ class PooledRunner:
         inside = [slot for slot in range(len(slots)) if slot not in wanted]
         if not outside:
             return
-        length = max(len(self._held[slot]) for slot in (*outside, *inside))
         self._pool.grow(len(self._owner), 0)
-        if length:
-            self._pool.swap(inside, outside, length)
-        moved = {**dict(zip(inside, outside, strict=True)), **dict(zip(outside, inside, strict=True))}
         for here, there in zip(inside, outside, strict=True):
+            self._pool.swap(here, there, max(len(self._held[here]), len(self._held[there])))
             self._held[here], self._held[there] = self._held[there], self._held[here]
             self._owner[here], self._owner[there] = self._owner[there], self._owner[here]
             self._used[here], self._used[there] = self._used[there], self._used[here]
+        moved = {**dict(zip(inside, outside, strict=True)), **dict(zip(outside, inside, strict=True))}
         self._row_slot = [moved.get(slot, slot) for slot in self._row_slot]
         self._slot_of = {owner: slot for slot, owner in enumerate(self._owner) if owner}
 
-    def _copy(self, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Give rows the keys and values of other rows."""
-        source_slots = [self._row_slot[row] for row in sources]
-        target_slots = [self._row_slot[row] for row in targets]
-        self._pool.copy(source_slots, target_slots, max(len(self._held[slot]) for slot in source_slots))
-        for source, target in zip(source_slots, target_slots, strict=True):
-            self._held[target] = list(self._held[source])
+    def _copy(self, source_row: int, target_row: int) -> None:
+        """Give a row the keys and values of another."""
+        source, target = self._row_slot[source_row], self._row_slot[target_row]
+        self._pool.copy(source, target, len(self._held[source]))
+        self._held[target] = list(self._held[source])
 
     def _run(self, rows: Sequence[int], tokens: Sequence[Sequence[int]]) -> torch.Tensor:
         """Run new tokens of some rows through the model; the logits after the last of each, [len(rows), V]."""
         order = sorted(range(len(rows)), key=lambda index: self._row_slot[rows[index]])
         longest = max(len(self._held[self._row_slot[row]]) + len(new) for row, new in zip(rows, tokens, strict=True))
-        self._pool.grow(len(self._owner), longest)
+        self._reserve(longest)
         found: list[torch.Tensor] = []
         while order:
             total, share = 0, 0

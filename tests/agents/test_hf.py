@@ -127,6 +127,18 @@ def test_evicted_episodes_come_back_right(tiny: tuple[Any, Any], slots: int) -> 
     assert len(policy._runner._owner) <= max(slots, 3)
 
 
+def test_memory_bounds_what_is_kept(tiny: tuple[Any, Any]) -> None:
+    # A position takes 2 layers x 2 (keys, values) x 32 numbers x 4 bytes = 512 bytes; 100 kB hold one slot of 128.
+    policy = HFPolicy(*tiny, greedy=True, constrained=False, max_new_tokens=5, max_cache_bytes=100_000)
+    talks = [Talk(key) for key in range(6)]
+    for _ in range(8):
+        for group in (talks[:3], talks[3:]):
+            for prompt, action in talk(policy, group, turns=1):
+                assert action.token_ids == generated(policy, prompt)
+            assert isinstance(policy._runner, PooledRunner)
+            assert len(policy._runner._owner) == policy._runner._pool.slots == 3
+
+
 def test_forgetting_frees_the_slot(tiny: tuple[Any, Any]) -> None:
     policy = HFPolicy(*tiny, greedy=True, constrained=False, max_new_tokens=4)
     for round_ in range(4):
