@@ -90,7 +90,7 @@ def _start(model: str) -> str:
 def load_reference(learner: Learner, run: RunFolder) -> Any:
     """A frozen copy of the model that a run started from, kept in `reference/` so that a resumed run has the same."""
     folder = run.path / "reference"
-    if not folder.exists():
+    if run.latest_checkpoint() is None:  # what an attempt without a step left there may be another model
         with write_folder(folder) as partial:
             learner.model.save_pretrained(partial)
             learner.tokenizer.save_pretrained(partial)

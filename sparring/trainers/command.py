@@ -80,3 +80,5 @@ def run_module(main: Callable[[Sequence[str]], None]) -> None:
     except SparringError as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

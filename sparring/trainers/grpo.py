@@ -57,7 +57,7 @@ from sparring.trainers.losses import (
     token_weights,
 )
 from sparring.trainers.optim import OptimConfig, learning_rate, take_step
-from sparring.trainers.session import LoopConfig, Session, entropy
+from sparring.trainers.session import LoopConfig, Session, claim, entropy
 from sparring.trainers.tally import Tally
 from sparring.types import Stop, Trajectory
 
@@ -159,9 +159,15 @@ def train(config: Config) -> Path:
         InvalidConfig: `run` holds a run already and `resume` was not asked for, or the settings don't fit together.
         Diverged: a gradient was not finite. MissingExtra: an optional package is missing.
     """
-    run = RunFolder.create(config.run, "grpo", replace(config, resume=False), resume=config.resume)
-    learner = load_learner(config.model, config.optim, run, lora_rank=config.lora_rank)
-    reference = load_reference(learner, run) if config.kl_coef else None
+    with claim(config.run, "grpo", replace(config, resume=False), resume=config.resume) as run:
+        learner = load_learner(config.model, config.optim, run, lora_rank=config.lora_rank)
+        reference = load_reference(learner, run) if config.kl_coef else None
+        _train(config, run, learner, reference)
+    return config.run
+
+
+def _train(config: Config, run: RunFolder, learner: Learner, reference: Any | None) -> None:
+    """The loop."""
     policy = learner.policy(config.agent)
     with (
         Evaluator(learner, config.env, config.agent, config.setting, config.loop) as evaluator,
@@ -188,7 +194,6 @@ def train(config: Config) -> Path:
             session.log(row, status=f"return {row['return_mean']:.3f}")
             session.save_if_due(learner.write)
         session.finish(learner.write)
-    return config.run
 
 
 def play(config: Config, policy: HFPolicy, pool: EnvPool, step: int, split: str) -> tuple[Collection, float]:

@@ -71,6 +71,21 @@ class LoopConfig:
             raise InvalidConfig(f"max_seconds must be above 0, got {self.max_seconds}")
 
 
+@contextmanager
+def claim(path: Path, trainer: str, config: object, *, resume: bool) -> Iterator[RunFolder]:
+    """Begin or continue a run in a folder (`RunFolder.create`).
+
+    Where a new run fails before its first step, say over a misspelt model, the folder is free for another attempt.
+    """
+    run = RunFolder.create(path, trainer, config, resume=resume)
+    try:
+        yield run
+    except BaseException:
+        if not run.metrics_path.exists() and run.latest_checkpoint() is None:
+            run.config_path.unlink(missing_ok=True)
+        raise
+
+
 class Session:
     """One stretch of a training run, from its start or from its last checkpoint.
 
@@ -110,7 +125,8 @@ class Session:
 
     def _restore(self) -> None:
         latest = self.run.latest_checkpoint()
-        self.run.rewind_metrics(latest[0] if latest else 0)
+        if self.run.metrics_path.exists():
+            self.run.rewind_metrics(latest[0] if latest else 0)
         if latest is None:
             return
         try:

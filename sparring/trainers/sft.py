@@ -2,7 +2,8 @@
 
     python -m sparring.trainers.sft --run runs/first --demos.agent expert:0.3 --demos.episodes 2000 --steps 500
     python -m sparring.trainers.sft --run runs/second --data runs/first/trajectories --min-score 0.9
-    python -m sparring.trainers.sft --run runs/lora --model smollm2 --lora-rank 16 --optim.lr 1e-4
+    python -m sparring.trainers.sft --run runs/lora --model smollm2 --lora-rank 16 --optim.lr 1e-4 \\
+        --optim.micro-batch-tokens 1024
     python -m sparring.trainers.sft --run runs/first --resume
 
 Behaviour cloning (Pomerleau 1991) on episodes of many turns, with the loss on action tokens only. Fed with an
@@ -18,6 +19,7 @@ Departures from the usual recipe:
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +29,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
+from rich.progress import Progress
 
 from sparring import trajectories
 from sparring.agents.hf import HFPolicy
@@ -42,7 +45,7 @@ from sparring.trainers.command import run_command, run_module
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.losses import Aggregation, aggregate, negative_log_likelihood, token_weights
 from sparring.trainers.optim import OptimConfig, learning_rate, take_step
-from sparring.trainers.session import LoopConfig, Session, entropy
+from sparring.trainers.session import LoopConfig, Session, claim, entropy
 from sparring.trainers.tally import Tally
 from sparring.types import Trajectory
 
@@ -140,12 +143,17 @@ def train(config: Config) -> Path:
             the settings don't fit together.
         Diverged: a gradient was not finite. MissingExtra: an optional package is missing.
     """
-    run = RunFolder.create(config.run, "sft", replace(config, resume=False), resume=config.resume)
-    played = demonstrations(config, run)
-    model = tiny_folder(config, run, played) if config.model == "tiny" else config.model
-    learner = load_learner(model, config.optim, run, lora_rank=config.lora_rank)
-    chosen = select(played, config.min_score, config.top_fraction)
-    lessons = Lessons(config, learner.policy(config.agent), chosen)
+    with claim(config.run, "sft", replace(config, resume=False), resume=config.resume) as run:
+        played = demonstrations(config, run)
+        chosen = select(played, config.min_score, config.top_fraction)
+        model = tiny_folder(config, run, played) if config.model == "tiny" else config.model
+        learner = load_learner(model, config.optim, run, lora_rank=config.lora_rank)
+        _train(config, run, learner, Lessons(config, learner.policy(config.agent), chosen))
+    return config.run
+
+
+def _train(config: Config, run: RunFolder, learner: Learner, lessons: Lessons) -> None:
+    """The loop."""
     with (
         Evaluator(learner, config.env, config.agent, config.setting, config.loop) as evaluator,
         Session("sft", run, config.loop) as session,
@@ -161,19 +169,25 @@ def train(config: Config) -> Path:
             session.log(row, status=f"loss {row['loss']:.3f}")
             session.save_if_due(learner.write)
         session.finish(learner.write)
-    return config.run
 
 
 def demonstrations(config: Config, run: RunFolder) -> list[Trajectory]:
-    """The episodes to imitate: read from `data`, or played once and kept in the run's `trajectories/`."""
+    """The episodes to imitate: read from `data`, or played, and kept in the run's `trajectories/` for resuming."""
     if config.data is not None:
         return list(trajectories.read(config.data))
-    path = run.trajectories_path("demos")
-    if not path.exists():
-        demos = config.demos
-        played = demonstrate(
-            config.env, demos.agent, config.setting, episodes=demos.episodes, split=demos.split, seed=config.seed
-        )
+    path, demos = run.trajectories_path("demos"), config.demos
+    if run.latest_checkpoint() is None or not path.exists():
+        with Progress() as progress:
+            bar = progress.add_task(f"demonstrations by {demos.agent}", total=demos.episodes)
+            played = demonstrate(
+                config.env,
+                demos.agent,
+                config.setting,
+                episodes=demos.episodes,
+                split=demos.split,
+                seed=config.seed,
+                on_finish=lambda _: progress.advance(bar),
+            )
         trajectories.write(path, played)
     return list(trajectories.read(path))
 
@@ -196,6 +210,8 @@ def select(played: Sequence[Trajectory], min_score: float | None, top_fraction: 
 def tiny_folder(config: Config, run: RunFolder, played: Sequence[Trajectory]) -> str:
     """Build the model `tiny` in the run's `start/`, with a tokenizer trained on the episodes; return its folder."""
     shape = config.tiny
+    if run.latest_checkpoint() is None:  # what an attempt without a step left there may have another shape
+        shutil.rmtree(run.path / "start", ignore_errors=True)
     return str(
         build_tiny(
             texts_of(played[:TOKENIZER_EPISODES]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,8 +46,13 @@ def test_demonstrations_are_played_once(config: sft.Config, played: list[Traject
     assert len(played) == 30
     assert {one.wrappers for one in played} == {("expert",)}
     assert 0 < np.mean([one.score for one in played]) < 1
-    again = sft.demonstrations(replace(config, demos=sft.DemosConfig("random", episodes=3)), RunFolder(config.run))
-    assert again == played  # read back from the run folder, so that a resumed run imitates the same episodes
+    other = replace(config, demos=sft.DemosConfig("random", episodes=3))
+    run = RunFolder(config.run)
+    with run.checkpoint(1) as folder:
+        (folder / "model").touch()
+    assert sft.demonstrations(other, run) == played  # a resumed run imitates the episodes that it began with
+    shutil.rmtree(run.path / "checkpoints")
+    assert len(sft.demonstrations(other, run)) == 3  # nothing was learned yet, so that nothing binds the run
 
 
 def test_selection(played: list[Trajectory]) -> None:
@@ -142,6 +148,8 @@ def test_episodes_beyond_the_context(config: sft.Config, played: list[Trajectory
 def test_unknown_names(config: sft.Config, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="expert"):
         sft.train(replace(config, demos=sft.DemosConfig("exprt")))
+    with pytest.raises(UnknownName, match="tiny"):
+        sft.train(replace(config, model="tinny"))  # in the same folder: an attempt without a step holds no run
     with pytest.raises(UnknownName, match="test"):
         loop = replace(config.loop, eval_split="tset")
         sft.train(replace(config, run=tmp_path / "other", loop=loop))
