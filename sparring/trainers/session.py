@@ -27,7 +27,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from sparring.errors import InvalidConfig, InvalidData, need
 from sparring.runs import RunFolder, write_atomic
@@ -42,8 +42,8 @@ class LoopConfig:
     steps: int = 200
     """Optimiser steps (sft), or rollouts with the updates on them (grpo)."""
     max_seconds: float | None = None
-    """Stop after this many seconds of training; evaluation is not counted. A run that ends or decays by time
-    can't be repeated bit by bit."""
+    """Stop after this many seconds of training, if the steps don't end it before; evaluation is not counted. A run
+    that ends or decays by time can't be repeated bit by bit."""
     eval_every: int = 20
     """Steps between evaluations; 0 for none."""
     eval_episodes: int = 64
@@ -114,14 +114,14 @@ class Session:
         if loop.tensorboard:
             self._writer = need("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(run.path / "tensorboard"))
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}, step {task.fields[step]}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[status]}"),
             console=Console(),
         )
-        self._bar = self._progress.add_task(run.path.name, total=loop.steps, completed=self.step, status="")
+        self._bar = self._progress.add_task(run.path.name, total=1.0, step=self.step, status="")
 
     def _restore(self) -> None:
         latest = self.run.latest_checkpoint()
@@ -190,7 +190,8 @@ class Session:
             for name, value in whole.items()
         }
         self.run.log(clean)
-        self._progress.update(self._bar, completed=self.step, status=status)
+        used = max(self.step / self.loop.steps, self.seconds / (self.loop.max_seconds or math.inf))
+        self._progress.update(self._bar, completed=min(used, 1.0), step=self.step, status=status)
         if self._writer is not None:
             for name, value in clean.items():
                 if value is not None and name != "step":
