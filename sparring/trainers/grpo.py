@@ -124,7 +124,7 @@ class Config:
         for name, low in (
             ("groups", 1), ("group_size", 2), ("epochs", 1), ("minibatches", 1), ("max_episode_tokens", 1),
             ("resample_attempts", 0), ("eps_low", 0), ("eps_high", 0), ("kl_coef", 0), ("entropy_coef", 0),
-            ("token_cost", 0), ("lora_rank", 0), ("save_episodes_every", 0),
+            ("token_cost", 0), ("lora_rank", 0), ("save_episodes_every", 0), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")

@@ -123,7 +123,7 @@ class Config:
     """Train a fresh LoRA adapter of this rank; 0 trains the whole model (or the adapter that it has)."""
 
     def __post_init__(self) -> None:
-        for name, low in (("batch_episodes", 1), ("max_episode_tokens", 1), ("lora_rank", 0)):
+        for name, low in (("batch_episodes", 1), ("max_episode_tokens", 1), ("lora_rank", 0), ("seed", 0)):
             if getattr(self, name) < low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
         if not 0 < self.top_fraction <= 1:
