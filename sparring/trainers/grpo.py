@@ -57,7 +57,7 @@ from sparring.trainers.losses import (
     token_weights,
 )
 from sparring.trainers.optim import OptimConfig, learning_rate, take_step
-from sparring.trainers.session import LoopConfig, Session, claim, entropy
+from sparring.trainers.session import LoopConfig, Session, claim, cpu_threads, entropy
 from sparring.trainers.tally import Tally
 from sparring.types import Stop, Trajectory
 
@@ -170,6 +170,7 @@ def _train(config: Config, run: RunFolder, learner: Learner, reference: Any | No
     """The loop."""
     policy = learner.policy(config.agent)
     with (
+        cpu_threads(learner.model, config.loop.threads),
         Evaluator(learner, config.env, config.agent, config.setting, config.loop) as evaluator,
         EnvPool(config.env.maker(), config.groups * config.group_size) as pool,
         Session("grpo", run, config.loop) as session,

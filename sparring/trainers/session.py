@@ -26,6 +26,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -33,6 +34,7 @@ from sparring.errors import InvalidConfig, InvalidData, need
 from sparring.runs import RunFolder, write_atomic
 
 STATE_FILE = "trainer.json"
+SMALL_MODEL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class LoopConfig:
     """Steps between checkpoints; the end of a run is always one."""
     keep_checkpoints: int = 2
     """Newest checkpoints to keep; 0 keeps them all."""
+    threads: int = 0
+    """CPU threads. 0 takes one for a model of less than a million weights, whose threads would mostly wait for each
+    other (on a busy machine at twenty times the cost), and torch's own choice for a larger one."""
     tensorboard: bool = False
     """Also write the metrics for TensorBoard, into the run folder (extra: tensorboard)."""
 
@@ -64,6 +69,7 @@ class LoopConfig:
             ("eval_episodes", 1),
             ("checkpoint_every", 1),
             ("keep_checkpoints", 0),
+            ("threads", 0),
         ):
             if getattr(self, name) < low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
@@ -84,6 +90,18 @@ def claim(path: Path, trainer: str, config: object, *, resume: bool) -> Iterator
         if not run.metrics_path.exists() and run.latest_checkpoint() is None:
             run.config_path.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def cpu_threads(model: torch.nn.Module, wanted: int) -> Iterator[None]:
+    """Compute with as many threads as `LoopConfig.threads` says, and go back to the number before."""
+    before = torch.get_num_threads()
+    is_small = sum(one.numel() for one in model.parameters()) < SMALL_MODEL
+    torch.set_num_threads(wanted or (1 if is_small else before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Session:

@@ -45,7 +45,7 @@ from sparring.trainers.command import run_command, run_module
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.losses import Aggregation, aggregate, negative_log_likelihood, token_weights
 from sparring.trainers.optim import OptimConfig, learning_rate, take_step
-from sparring.trainers.session import LoopConfig, Session, claim, entropy
+from sparring.trainers.session import LoopConfig, Session, claim, cpu_threads, entropy
 from sparring.trainers.tally import Tally
 from sparring.types import Trajectory
 
@@ -155,6 +155,7 @@ def train(config: Config) -> Path:
 def _train(config: Config, run: RunFolder, learner: Learner, lessons: Lessons) -> None:
     """The loop."""
     with (
+        cpu_threads(learner.model, config.loop.threads),
         Evaluator(learner, config.env, config.agent, config.setting, config.loop) as evaluator,
         Session("sft", run, config.loop) as session,
     ):

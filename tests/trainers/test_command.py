@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sparring.cli import run as sparring
 from sparring.errors import InvalidConfig
@@ -16,7 +17,7 @@ from sparring.settings import EnvConfig
 from sparring.trainers import grpo, sft
 from sparring.trainers.command import parse
 from sparring.trainers.optim import OptimConfig, learning_rate
-from sparring.trainers.session import LoopConfig, Session, entropy
+from sparring.trainers.session import LoopConfig, Session, cpu_threads, entropy
 
 
 def test_flags_of_both_levels() -> None:
@@ -99,6 +100,16 @@ def test_a_budget_of_seconds_leaves_evaluation_out(tmp_path: Path, monkeypatch: 
         (8, 100, None),
         (12, 100, None),
     ]
+
+
+def test_threads_by_the_size_of_the_model_and_only_while_training() -> None:
+    small = torch.nn.Linear(2, 2)
+    large = torch.nn.Linear(1000, 1001)
+    for model, wanted, expected in ((small, 0, 1), (small, 2, 2), (large, 0, 3), (large, 1, 1)):
+        torch.set_num_threads(3)
+        with cpu_threads(model, wanted):
+            assert torch.get_num_threads() == expected
+        assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize(
