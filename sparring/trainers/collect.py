@@ -15,7 +15,7 @@ from sparring.agents.load import load_agent
 from sparring.envs.base import TextEnv
 from sparring.envs.pool import EnvPool
 from sparring.errors import InvalidConfig, unknown
-from sparring.rollout import Setting, Start, rollout
+from sparring.rollout import Setting, Start, rollout, rollout_async
 from sparring.settings import EnvConfig
 from sparring.trainers.session import entropy
 from sparring.types import Policy, Stop, Trajectory
@@ -75,9 +75,16 @@ def group_starts(seed: int, step: int, *, groups: int, size: int, split: str, at
     ]
 
 
-def collect_groups(policy: Policy, pool: EnvPool, starts: Sequence[Start], setting: Setting, size: int) -> Collection:
-    """Play the starts of `group_starts` (groups of `size`), and drop and count what the environment failed in."""
-    trajectories = rollout(policy, pool, starts, setting)
+def collect_groups(
+    policy: Policy, pool: EnvPool, starts: Sequence[Start], setting: Setting, size: int, *, run_free: bool = False
+) -> Collection:
+    """Play the starts of `group_starts`, and drop and count what the environment failed in.
+
+    Args:
+        size: of the groups that the starts come in.
+        run_free: let no environment wait for another (`rollout_async`), for environments slower than the model.
+    """
+    trajectories = (rollout_async if run_free else rollout)(policy, pool, starts, setting)
     groups = tuple(
         tuple(one for one in trajectories[first : first + size] if one.stop is not Stop.ENV_ERROR)
         for first in range(0, len(trajectories), size)

@@ -85,6 +85,9 @@ class Config:
     """Episodes of each task."""
     split: str | None = None
     """Split to train on; by default the environment's training split."""
+    run_free: bool = False
+    """Let each environment step in a thread of its own, and wait for no other: for environments slower than the model.
+    Batches then depend on timing, so that a run can't be repeated bit by bit."""
     drop_zero_variance: bool = False
     """Leave out groups whose returns are all equal (DAPO, arXiv:2503.14476, section 3.2), so that they do not thin
     out the mean over tokens."""
@@ -210,7 +213,7 @@ def play(config: Config, policy: HFPolicy, pool: EnvPool, step: int, split: str)
             split=split,
             attempt=attempt,
         )
-        found = collect_groups(policy, pool, starts, config.setting, config.group_size)
+        found = collect_groups(policy, pool, starts, config.setting, config.group_size, run_free=config.run_free)
         failed += found.failed
         played += len(found.groups)
         for group in found.groups:

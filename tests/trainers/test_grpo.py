@@ -98,6 +98,12 @@ def test_members_of_a_group_share_task_and_seed_and_nothing_else(config: grpo.Co
         assert not {one.seed for one in starts} & {one.seed for one in other}
 
 
+def test_environments_that_run_free_play_the_same_episodes(config: grpo.Config, policy: HFPolicy) -> None:
+    plays = [play(replace(config, run_free=run_free), policy)[0] for run_free in (False, True)]
+    texts = [[[turn.action.text for turn in one.turns] for one in found.trajectories] for found in plays]
+    assert texts[0] == texts[1]
+
+
 def test_the_trainer_scores_what_the_policy_sampled(config: grpo.Config, learner: Learner, policy: HFPolicy) -> None:
     """Constrained or free, at any temperature, under any memory style: recorded and recomputed logprobs agree."""
     for constrained in (True, False):
@@ -213,8 +219,8 @@ def test_groups_of_equal_returns_are_dropped_and_replaced(
 ) -> None:
     asked: list[int] = []
 
-    def first_is_flat(policy: Any, pool: Any, starts: list[Any], setting: Any, size: int) -> Collection:
-        found = collect_groups(policy, pool, starts, setting, size)
+    def first_is_flat(policy: Any, pool: Any, starts: list[Any], setting: Any, size: int, **options: Any) -> Collection:
+        found = collect_groups(policy, pool, starts, setting, size, **options)
         asked.append(len(found.groups))
         return with_returns(found, [[0.5] * 4, *([[1, 0, 0, 0]] * 3)])
 
