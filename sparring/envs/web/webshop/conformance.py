@@ -50,7 +50,9 @@ def check(path: Path, subject: Subject) -> bool:
             checked += 1
             if not result.same:
                 differing.append(result)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (SparringError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+            ArithmeticError, RecursionError) as error:  # fmt: skip
+        # A malformed file fails in a place of its own; whatever it is, the other files are still to be checked.
         print(f"{path.name}: {checked} checked, then it can't be read further: {type(error).__name__}: {error}")
         return False
     aside = f" ({other} not applicable: recorded on another data set)" if other else ""

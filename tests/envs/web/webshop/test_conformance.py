@@ -112,7 +112,52 @@ def test_goals_rewards_and_the_rest_in_their_hashed_forms(
     assert main([*AWKWARD, write(tmp_path / "unknown.json", unknown_goal)]) == 1
 
 
-@pytest.mark.parametrize("content", ['{"what": 1}', "[]", "no json"])
+def test_hashed_episodes_are_found_however_they_are_wrapped(
+    recorded: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    episodes = hash_episodes(recorded)["episodes"]
+    steps = sum(len(episode["steps"]) for episode in episodes)
+    wrapped = {
+        "listed": [{**episode, "unheard_of": {"x": [1]}} for episode in episodes],
+        "named": {str(number): episode for number, episode in enumerate(episodes)},
+        "by_data_set": {"note": "by data set", "real1k": episodes, "recorder": {"version": 2}},
+        "in_parts": {"part 1": {"episodes": episodes[:1]}, "part 2": {"human_goals": False, "episodes": episodes[1:]}},
+    }
+    for name, data in wrapped.items():
+        assert main([*AWKWARD, write(tmp_path / f"{name}.json", data)]) == 0
+        assert f"{name}.json: {steps} checked, 0 mismatches\n" in capsys.readouterr().out
+
+
+def test_nothing_beside_the_episodes_goes_unchecked(
+    recorded: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hashed = hash_episodes(recorded)
+    goals = {"n_goals": 1, "sha256_of_json_dumps_sort_keys": "0" * 64, "human_goals": False}
+    assert main([*AWKWARD, write(tmp_path / "goals.json", {**hashed, "goals": [goals]})]) == 1
+    assert "2 mismatches" in capsys.readouterr().out
+    assert main([*AWKWARD, write(tmp_path / "odd.json", {**hashed, "odd": [{"what": [1]}]})]) == 1
+    assert "no known format of vectors in odd" in capsys.readouterr().out
+
+
+def test_a_step_without_an_observation_is_an_error(recorded: dict[str, Any], tmp_path: Path) -> None:
+    step = {"action": "<reset>", "reward": 0.0, "done": False, "text_digest": "0" * 16}
+    assert main([*AWKWARD, write(tmp_path / "odd.json", [{**recorded["episodes"][0], "steps": [step]}])]) == 1
+
+
+def test_a_product_that_our_data_set_lacks_is_no_other_data_set(
+    recorded: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded["episodes"][0]["goal"]["asin"] = "B0ELSEWHER"
+    assert main([*AWKWARD, write(tmp_path / "episodes.json", recorded)]) == 1
+    case = {"dataset": "x", "purchased_asin": "B0TEST0008", "goal_asin": "B0TEST0008", "options": {}, "expected": 0}
+    lacking = {**case, "purchased_asin": "B0ELSEWHER", "goal_asin": "B0ELSEWHER", "goal_text_sha": "0" * 16}
+    assert main([*AWKWARD, write(tmp_path / "rewards.json", [lacking, {**case, "goal_text_sha": "0" * 16}])]) == 1
+    nouns = {"awkward": {"B0TEST0006": ["lamp"], "B0ELSEWHER": ["x"]}}
+    assert main([*AWKWARD, write(tmp_path / "nouns.json", nouns)]) == 1
+    assert "not applicable" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ['{"what": 1}', "[]", "no json", '{"episodes": []}', "[[1]]", '{"a": {"b": [{}]}}'])
 def test_a_file_of_no_known_format_fails(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "vectors.json"
     path.write_text(content, encoding="utf-8")

@@ -10,6 +10,9 @@ from sparring.envs.web.webshop.recordings.subject import OTHER_DATA, Check, Resu
 from sparring.envs.web.webshop.simulator import Simulator
 from sparring.errors import InvalidData
 
+_RESET = ("<reset>", None)
+_OBSERVATIONS = {"obs_text", "obs_text_rich", "returned_state", "text_sha", "rich_sha"}
+
 
 def check_episodes(data: Mapping[str, Any], subject: Subject) -> Iterator[Result]:
     """Episodes, plain or hashed: one check for each step, over all that the step records.
@@ -18,10 +21,10 @@ def check_episodes(data: Mapping[str, Any], subject: Subject) -> Iterator[Result
     """
     simulators: dict[tuple[Any, ...], Simulator] = {}
     counted = "num_goals" not in data
-    all_asins = set[str]().union(*map(_episode_asins, data["episodes"]))
-    for episode in data["episodes"]:
+    owned = subject.owned([({**data, **one}.get("dataset"), _episode_asins(one)) for one in data["episodes"]])
+    for episode, ours in zip(data["episodes"], owned, strict=True):
         given = {**data, **episode}
-        if not subject.owns(given.get("dataset"), _episode_asins(episode) or all_asins):
+        if not ours:
             for _ in episode["steps"]:
                 yield OTHER_DATA
             continue
@@ -93,11 +96,16 @@ def _spell(action: object, simulator: Simulator) -> str:
 
 
 def _check_episode(episode: Mapping[str, Any], simulator: Simulator) -> Iterator[Check]:
-    if episode["steps"][0]["action"] != "<reset>":
-        simulator.reset(episode["reset_arg"], **(episode.get("reset_kw") or {}))
+    if episode["steps"][0]["action"] not in _RESET:
+        simulator.reset(episode.get("reset_arg"), **(episode.get("reset_kw") or {}))
     for number, step in enumerate(episode["steps"]):
-        if step["action"] == "<reset>":
-            returned, _ = simulator.reset(episode["reset_arg"], **(episode.get("reset_kw") or {}))
+        if not _OBSERVATIONS & step.keys():
+            raise InvalidData(
+                f"episode {episode.get('name')}, step {number} has {list(step)}, so there is no observation to "
+                f"compare; expected one of {', '.join(sorted(_OBSERVATIONS))}"
+            )
+        if step["action"] in _RESET:
+            returned, _ = simulator.reset(episode.get("reset_arg"), **(episode.get("reset_kw") or {}))
             reward, done = 0.0, False
         else:
             returned, reward, done, _ = simulator.step(_spell(step["action"], simulator))

@@ -11,7 +11,7 @@ from typing import Any
 
 from sparring.envs.web.webshop.goals import GoalBook
 from sparring.envs.web.webshop.products import Product
-from sparring.envs.web.webshop.recordings.subject import OTHER_DATA, Check, Result, Subject
+from sparring.envs.web.webshop.recordings.subject import OTHER_DATA, Check, Result, Subject, data_set_named
 from sparring.envs.web.webshop.session import Shop
 from sparring.envs.web.webshop.simulator import Simulator
 
@@ -21,7 +21,7 @@ _ABSENT = object()
 def check_goals(data: Mapping[str, Mapping[str, Any]], subject: Subject) -> Iterator[Result]:
     """Goal lists, whole or hashed, with the prices, products and draws recorded beside them."""
     for name, entry in data.items():
-        label = entry.get("dataset", name.split("/")[0] if "/" in name else None)
+        label = entry.get("dataset", data_set_named(name))
         goals = [goal for goal in entry.get("first_goals", ()) if isinstance(goal, dict)]
         products = entry.get("loaded_products", ())
         asins = {one["asin"] for one in (*goals, *products)} | set(entry.get("product_prices_with_two", ()))
@@ -34,7 +34,7 @@ def check_goals(data: Mapping[str, Mapping[str, Any]], subject: Subject) -> Iter
 
 
 def _check_goal_list(name: str, entry: Mapping[str, Any], subject: Subject) -> Iterator[Check]:
-    human = bool(entry.get("human_goals", "human=True" in name))
+    human = bool(entry.get("human_goals", "human" in name and "human=False" not in name))
     shop = subject.shop(human, entry.get("seed_before_construction", entry.get("seed", _number("seed", name) or 0)))
     book = shop.book
     goals = [book.goal(index).as_original() for index in range(len(book))]

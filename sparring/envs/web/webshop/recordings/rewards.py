@@ -17,12 +17,13 @@ from sparring.errors import InvalidData
 
 def check_rewards(data: Mapping[str, Any], subject: Subject) -> Iterator[Result]:
     """Rewards of purchases, with product and goal carried along or named."""
-    for number, case in enumerate(data["cases"]):
+    owned = subject.owned([(case.get("dataset"), _case_asins(case)) for case in data["cases"]])
+    for number, (case, ours) in enumerate(zip(data["cases"], owned, strict=True)):
         where = f"reward case {case.get('id', number)} ({case.get('tag', '')})"
         product = _purchased(case, subject)
         found = _wanted(case, subject)
         if product is None or found is None:
-            if subject.owns(case.get("dataset"), _case_asins(case)):
+            if ours:
                 missing = "product" if product is None else "goal"
                 yield Check(where, "an entry that names our products", f"no such {missing} here", False)
             else:

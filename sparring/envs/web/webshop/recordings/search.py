@@ -11,7 +11,7 @@ import numpy as np
 from sparring.envs.web.webshop.analysis import analyse
 from sparring.envs.web.webshop.catalogue import Catalogue
 from sparring.envs.web.webshop.products import document_text
-from sparring.envs.web.webshop.recordings.subject import OTHER_DATA, Check, Result, Subject
+from sparring.envs.web.webshop.recordings.subject import OTHER_DATA, Check, Result, Subject, data_set_named
 
 _SCORE_DIGITS = 4  # recorded scores are rounded to this
 
@@ -21,7 +21,7 @@ def check_search(data: Mapping[str, Mapping[str, Any]], subject: Subject) -> Ite
     catalogue = subject.catalogue
     for name, entry in data.items():
         asins = set(entry.get("doc_lengths", ())) | {asin for query in entry["queries"] for asin in query["ids"][:1]}
-        if not subject.owns(entry.get("dataset", name or None), asins):
+        if not subject.owns(entry.get("dataset", data_set_named(name)), asins):
             yield from (OTHER_DATA for _ in entry["queries"])
             continue
         counts = catalogue.manifest["index"]

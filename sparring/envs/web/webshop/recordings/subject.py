@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparring.envs.web.webshop.catalogue import Catalogue
@@ -41,6 +43,15 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
 
 
+def data_set_named(name: str) -> str | None:
+    """The data set that an entry's name tells of (`edge/human=False`, `real1k_goals`), None if it tells of none."""
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    known = [word for word in words if word == _EDGE or re.fullmatch(r"real(\d+k)?", word)]
+    if known:
+        return known[0]
+    return name.split("/")[0] if "/" in name else None
+
+
 class Subject:
     """The catalogue under test, with goal books and shops made when first needed.
 
@@ -62,6 +73,18 @@ class Subject:
             book = GoalBook(self.catalogue, "human" if human else "synthetic", seed)
             self._shops[key] = Shop(book, show_attrs)
         return self._shops[key]
+
+    def owned(self, entries: Sequence[tuple[object, set[str]]]) -> list[bool]:
+        """For each entry's label and ASINs, whether it was recorded on this catalogue.
+
+        Entries of one label go together, so that one that names a product we should have and lack is ours too.
+        """
+        together: dict[object, set[str]] = {}
+        for label, asins in entries:
+            together[label] = together.get(label, set()) | asins
+        whole = {label: self.owns(label, asins) for label, asins in together.items() if label is not None}
+        return [whole[label] if label is not None else self.owns(None, asins or together[None])
+                for label, asins in entries]  # fmt: skip
 
     def owns(self, label: object, asins: set[str]) -> bool:
         """Whether an entry was recorded on this catalogue: by its products where it names any, else by its label."""
