@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import gymnasium
@@ -9,6 +10,15 @@ import gymnasium
 from sparring.types import ActionSet
 
 HELP = "Type an action, the number of one, :actions to list them again, or :quit."
+
+# Control characters but tab and newline, marks that turn the direction of writing, and lone surrogates, which can't
+# be encoded: an observation may hold any of them, and a terminal would obey them.
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""The text with everything that a terminal would obey spelt out (`\x1b`)."""
+    return _COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def describe_actions(actions: ActionSet | None) -> str:
@@ -42,6 +52,11 @@ def play(
         show: prints a piece of text.
     """
     text, info = env.reset(seed=seed, options=options)
+    print_as_is = show
+
+    def show(text: str) -> None:
+        print_as_is(printable(text))
+
     show(HELP)
     total = 0.0
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sparring.play import describe_actions, play, resolve
+from sparring.play import describe_actions, play, printable, resolve
 from sparring.types import ActionSet, Form
 from tests.worlds import WORDS, Copy
 
@@ -39,6 +39,22 @@ def test_leaving_early_and_asking_again() -> None:
     assert play(Copy(), ask=keys("", ":actions", ":help", "nonsense"), show=shown.append) == 0
     assert any("nothing happened" in line for line in shown)
     assert "You left" in shown[-1]
+
+
+def test_what_an_environment_shows_cannot_command_the_terminal() -> None:
+    hostile = "a\x1b]0;title\x07b\x9b2J\rc\x7f\u202ed\ud800e\tf\ng é 日本 \xa0👩‍🔬"
+    expected = "a\\x1b]0;title\\x07b\\x9b2J\\rc\\x7f\\u202ed\\ud800e\tf\ng é 日本 \xa0👩‍🔬"
+    assert printable(hostile) == expected
+
+    class Hostile(Copy):
+        def reset(self, **given: object) -> tuple[str, dict[str, object]]:  # type: ignore[override]
+            text, info = super().reset(**given)  # type: ignore[arg-type]
+            return text + hostile, {**info, "actions": ActionSet((hostile,), (Form(hostile, "]"),))}
+
+    shown: list[str] = []
+    play(Hostile(), ask=keys(), show=shown.append)
+    assert not set("".join(shown)) & set("\x1b\x07\x9b\r\x7f\u202e\ud800")
+    assert resolve("1", ActionSet((hostile,))) == hostile
 
 
 def test_actions_are_listed() -> None:

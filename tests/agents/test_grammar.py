@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparring.agents.grammar import Grammar, allowed_table
+from sparring.agents.grammar import Grammar
 from sparring.errors import InvalidConfig, InvalidData
 from sparring.types import ActionSet, Form
 
@@ -146,17 +146,3 @@ def test_incomplete_ids_have_no_text(tokenizer: Any) -> None:
     grammar = Grammar(tokenizer, tokenizer.eos_token_id)
     with pytest.raises(InvalidData, match="no complete action"):
         grammar.text(ActionSet(("back",)), grammar.vocabulary.encode("back"))
-
-
-def test_the_table_holds_each_set_once(tokenizer: Any) -> None:
-    grammar = Grammar(tokenizer, tokenizer.eos_token_id)
-    actions = ActionSet(("red", "blue"), (Form("say[", "]"),))
-    spelled = [grammar.encode(text, actions) for text in ("red", "say[red blue]", "red")]
-    table = allowed_table(grammar, [(actions, ids) for ids in spelled])
-    matrix_UV = table.matrix(len(tokenizer))
-    assert len({ids.tobytes() for ids in table.sets}) == len(table.sets)
-    assert np.array_equal(table.index[0], table.index[2])
-    for ids, index in zip(spelled, table.index, strict=True):
-        for token, row, allowed in zip(ids, index, grammar.allowed_sets(actions, ids), strict=True):
-            assert matrix_UV[row, token]
-            assert np.array_equal(np.flatnonzero(matrix_UV[row]), allowed)

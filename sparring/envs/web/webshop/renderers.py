@@ -17,11 +17,12 @@ They read the observation modes `text` and `text_rich`.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import gymnasium
 
@@ -42,6 +43,7 @@ _NOTES = (*(f"={count}" for count in range(MOST_MATCHES + 1)), ASKED, WITHIN, AB
 _BUTTONS = (
     pages.BACK_TO_SEARCH, pages.PREVIOUS_PAGE, pages.NEXT_PAGE, *pages.SUB_PAGES, pages.BUY_NOW,
 )  # fmt: skip
+_FREE_TAGS = TAGS[len(_BUTTONS) :]
 _BUTTON_TAGS = {f"click[{name}]": tag for name, tag in zip(_BUTTONS, TAGS, strict=False)}
 _CONSTANT = frozenset(("WebShop", "Instruction:", "Rating: N.A.", "Search", *(
     "Back to Search", "< Prev", "Next >", "Description", "Features", "Reviews", "Attributes", "Buy Now",
@@ -141,16 +143,27 @@ class IndexClicks(TextWrapper):
     """Give everything clickable a tag such as `[7]`, which then is the whole action (`webshop-index`).
 
     The tag stands behind the text that it names, for a product behind its price, and the ASIN is left out. Buttons
-    have the same tag on every page (`[0]` is Back to Search, `[7]` Buy Now); products and options are counted from
-    `[8]` in the page's order. What finds no tag left below `[64]` keeps its plain action. `search[…]` stays.
-    `info["actions"]` and `info["expert"]` are translated too. It belongs outside of the other renderers.
+    have the same tag on every page (`[0]` is Back to Search, `[7]` Buy Now). Products and options draw theirs from
+    `[8]` to `[63]` anew for each page of each episode (a page seen again in an episode keeps its tags): were the third
+    option always `[10]`, a small model would learn by heart which number suits which product, and read nothing. What
+    finds no tag left keeps its plain action. `search[…]` stays. `info["actions"]` and `info["expert"]` are translated
+    too. It belongs outside of the other renderers.
+
+    The draw depends on the seed of `reset` and on what can be clicked, so that equal seeds and actions give equal
+    episodes; a reset without a seed counts on from the one before.
     """
 
-    state: ClassVar[tuple[str, ...]] = ("_plain",)
+    state: ClassVar[tuple[str, ...]] = ("_plain", "_seed")
 
     def __init__(self, env: EnvType) -> None:
         super().__init__(env)
         self._plain: dict[str, str] = {}
+        self._seed = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
+        """Begin an episode, with tags of its own."""
+        self._seed = self._seed + 1 if seed is None else seed
+        return super().reset(seed=seed, options=options)
 
     def action(self, text: str) -> str:
         """The plain action behind a tag; other actions pass as they are."""
@@ -159,7 +172,7 @@ class IndexClicks(TextWrapper):
     def view(self, text: str, info: Info) -> tuple[str, Info]:
         """Tag the text, the choices and the expert's action."""
         actions = _actions(info)
-        tags = _tag(actions)
+        tags = _tag(actions.choices, self._seed)
         self._plain = {tag: choice for choice, tag in tags.items()}
         choices = tuple(tags.get(choice, choice) for choice in actions.choices)
         translated: Info = {**info, "actions": ActionSet(choices, actions.forms)}
@@ -168,12 +181,13 @@ class IndexClicks(TextWrapper):
         return _show_tags(Screen.read(text), actions, tags), translated
 
 
-def _tag(actions: ActionSet) -> dict[str, str]:
+@lru_cache(maxsize=4096)  # choosing an option leaves the page, and so its tags, as they are
+def _tag(choices: tuple[str, ...], seed: int) -> Mapping[str, str]:
     """Plain choice → tag."""
+    drawn = iter(random.Random(f"{seed} {choices}").sample(_FREE_TAGS, len(_FREE_TAGS)))
     tags: dict[str, str] = {}
-    free = iter(TAGS[len(_BUTTONS) :])
-    for choice in actions.choices:
-        tag = _BUTTON_TAGS.get(choice) or next(free, None)
+    for choice in choices:
+        tag = _BUTTON_TAGS.get(choice) or next(drawn, None)
         if tag is not None:
             tags[choice] = tag
     return tags

@@ -21,7 +21,7 @@ from sparring.envs.web.webshop.porter import stem
         ("café 黑色 カメラ のり", ["café", "黑", "色", "カメラ", "の", "り"]),  # ideographs and hiragana stand alone
         ("great ★★ 👍🏽 ™ © ok", ["great", "★", "★", "👍🏽", "™", "©", "ok"]),  # pictographs are tokens
         ("e\u0301te\u0301 👨\u200d👩", ["e\u0301te\u0301", "👨\u200d👩"]),  # marks and joined emoji stay whole
-        ("28\" x 28\" — (new) & {x}", ["28", "x", "28", "new", "x"]),
+        ('28" x 28" — (new) & {x}', ["28", "x", "28", "new", "x"]),
     ],
 )
 def test_tokens_follow_word_boundaries(text: str, tokens: list[str]) -> None:

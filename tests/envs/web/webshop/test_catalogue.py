@@ -71,9 +71,23 @@ def broken_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text('{"format":')
 
 
+def changed(**fields: object) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(json.dumps({**manifest, **fields}))
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (changed(files=None), "manifest.json is damaged"),
+        (changed(files={"products.bin": 5}), "manifest.json is damaged"),
+        (changed(files={}), "manifest.json is damaged"),
+        (changed(products="many"), "manifest.json is damaged"),
+        (changed(index=None), "manifest.json is damaged"),
+        (changed(files={"../../etc/passwd": {"bytes": 1, "crc32": 1}}), "manifest.json is damaged"),
         (cut_manifest, "half written .it has no manifest.json"),
         (cut_file, "half written: products.bin has .* bytes, expected"),
         (lose_file, "half written: posting_docs.npy is missing"),
@@ -96,6 +110,39 @@ def test_changed_content_is_found_on_demand(copied: Path) -> None:
     read_manifest(copied)  # sizes fit
     with pytest.raises(InvalidData, match=r"products\.bin does not have its recorded checksum"):
         Catalogue(copied, verify=True)
+
+
+@pytest.mark.parametrize("name", ["pricing.npy", "posting_docs.npy", "synthetic_rows.npy", "products.bin"])
+def test_garbage_of_the_right_size_is_reported_as_damage_when_it_is_read(copied: Path, name: str) -> None:
+    size = (copied / name).stat().st_size
+    (copied / name).write_bytes(b"\xfe" * size)
+    catalogue = Catalogue(copied)
+    with pytest.raises(InvalidData, match=f"damaged.*{name}"):
+        if name == "products.bin":
+            catalogue.product(0)
+        else:
+            catalogue.array(name.removesuffix(".npy"))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000])
+def test_a_name_that_no_folder_can_have_is_refused(name: str) -> None:
+    with pytest.raises(InvalidData, match="no folder can have this name"):
+        open_catalogue(name)
+
+
+def test_a_product_with_too_many_combinations_of_options_is_named(tmp_path: Path) -> None:
+    groups = {f"part {number}": [{"value": str(value)} for value in range(10)] for number in range(12)}
+    row = {**rows()[0], "customization_options": groups}
+    goal = {str(row["asin"]): {"attributes": ["a"], "instruction": "find it", "instruction_attributes": ["a"]}}
+    with pytest.raises(InvalidData, match=rf"{row['asin']}.*1,000,000,000,000 combinations"):
+        build_from_rows([row], goal, None, lambda title: [], tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("entries", [5, None, "text", {"instruction": "x"}])
+def test_human_instructions_that_are_no_list_are_refused(entries: object, tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match=r"human instructions of .*expected a list"):
+        build_from_rows(rows()[:1], {}, {str(rows()[0]["asin"]): entries}, lambda title: [], tmp_path / "out")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

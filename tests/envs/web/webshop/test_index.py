@@ -56,9 +56,7 @@ def test_documents_without_terms_count_for_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("few_postings", [0, 1 << 30])  # by essential terms, by blocks
 @pytest.mark.parametrize("seed", range(3))
-def test_pruning_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, few_postings: int
-) -> None:
+def test_pruning_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, few_postings: int) -> None:
     generator = np.random.default_rng(seed)
     words = [f"w{number}" for number in range(60)]
     chances = 1 / np.arange(1, 61)
