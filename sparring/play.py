@@ -52,34 +52,33 @@ def play(
         show: prints a piece of text.
     """
     text, info = env.reset(seed=seed, options=options)
-    print_as_is = show
 
-    def show(text: str) -> None:
-        print_as_is(printable(text))
+    def tell(text: str) -> None:
+        show(printable(text))
 
-    show(HELP)
+    tell(HELP)
     total = 0.0
     while True:
-        show("\n" + text.replace(" [SEP] ", "\n"))
+        tell("\n" + text.replace(" [SEP] ", "\n"))
         actions = info.get("actions")
-        show(describe_actions(actions))
+        tell(describe_actions(actions))
         try:
             typed = ask("> ").strip()
             while typed in ("", ":actions", ":help"):
-                show(HELP if typed != ":actions" else describe_actions(actions))
+                tell(HELP if typed != ":actions" else describe_actions(actions))
                 typed = ask("> ").strip()
         except (EOFError, KeyboardInterrupt):
             typed = ":quit"
         if typed == ":quit":
-            show(f"\nYou left with a total reward of {total:g}.")
+            tell(f"\nYou left with a total reward of {total:g}.")
             return total
         text, reward, terminated, truncated, info = env.step(resolve(typed, actions))
         total += float(reward)
         if info.get("no_op"):
-            show(f"(nothing happened: {info['no_op']})")
+            tell(f"(nothing happened: {info['no_op']})")
         if terminated or truncated:
-            show("\n" + text.replace(" [SEP] ", "\n"))
+            tell("\n" + text.replace(" [SEP] ", "\n"))
             end = "The end" if terminated else "Out of turns"
             score = f", score {info['score']:g}" if "score" in info else ""
-            show(f"\n{end}: total reward {total:g}{score}{', success!' if info.get('success') else '.'}")
+            tell(f"\n{end}: total reward {total:g}{score}{', success!' if info.get('success') else '.'}")
             return total

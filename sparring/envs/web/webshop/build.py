@@ -34,6 +34,7 @@ from sparring.envs.web.webshop.products import Product, document_text, parse_pro
 from sparring.errors import InvalidConfig, InvalidData
 
 _BATCH = 512
+_MOST_COMBINATIONS = 10_000_000  # every one is a goal; ten bytes each are kept, and the shuffle takes seconds
 
 Nouns = Mapping[str, Any] | Callable[[str], Sequence[str]] | Path | None
 
@@ -161,7 +162,7 @@ class _Writer:
                 for product, nouns in zip(batch, tag(batch), strict=True):
                     self.offsets.append(self.offsets[-1] + file.write(replace(product, nouns=nouns).to_json()))
                     self._add(product)
-                    for entry in human.get(product.asin, ()):
+                    for entry in _human_entries(product.asin, human):
                         self._add_human(product.asin, entry, human_file)
         if not self.asins:
             raise InvalidData("the catalogue would be empty: no usable product row")
@@ -180,6 +181,11 @@ class _Writer:
             self.label_of[kind].append(numbers.setdefault(getattr(product, kind), len(numbers)))
         if product.instruction is not None:
             size = combinations(product.options)
+            if size > _MOST_COMBINATIONS:
+                raise InvalidData(
+                    f"the options of {product.asin} have {size:,} combinations, each of which would be a goal; "
+                    f"expected at most {_MOST_COMBINATIONS:,}. Drop some of its options or its instruction"
+                )
             ids = tuple(
                 self.attribute_ids.setdefault(one, len(self.attribute_ids)) for one in product.instruction_attributes
             )
@@ -283,6 +289,13 @@ def _inverse(order: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     inverse = np.empty(len(order), np.int32)
     inverse[order] = np.arange(len(order), dtype=np.int32)
     return inverse
+
+
+def _human_entries(asin: str, human: Mapping[str, Any]) -> Sequence[object]:
+    entries = human.get(asin, ())
+    if not isinstance(entries, list | tuple):
+        raise InvalidData(f"human instructions of {asin}: expected a list of objects, got {entries!r:.80}")
+    return entries
 
 
 def _human_fields(asin: str, entry: object) -> tuple[str, list[str], list[str]]:

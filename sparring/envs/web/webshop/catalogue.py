@@ -10,10 +10,10 @@ import json
 import os
 import weakref
 import zlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise InvalidData(
             f"the catalogue {path} has format version {manifest.get('version')}, this release reads {VERSION}; {mend}"
         )
+    if not _well_formed(manifest):
+        raise InvalidData(f"{path / MANIFEST} is damaged: a field is missing or of the wrong kind; {mend}")
     for name, entry in manifest["files"].items():
         file = path / name
         size = file.stat().st_size if file.is_file() else None
@@ -74,6 +76,20 @@ def read_manifest(path: Path) -> dict[str, Any]:
                 f"the catalogue {path} is half written: {name} {found}, expected {entry['bytes']} bytes; {mend}"
             )
     return manifest
+
+
+def _well_formed(manifest: Mapping[str, Any]) -> bool:
+    """Whether the manifest has its fields, and its files are plain names, so that nothing outside is read."""
+    files, index = manifest.get("files"), manifest.get("index")
+    if not isinstance(files, dict) or "products.bin" not in files or not isinstance(index, dict):
+        return False
+    numbers = [manifest.get(name) for name in ("products", "synthetic_goals", "human_goals")]
+    numbers += [index.get(name) for name in ("documents", "filled_documents", "total_tokens")]
+    for name, entry in files.items():
+        if Path(name).name != name or not isinstance(entry, dict):
+            return False
+        numbers += [entry.get("bytes"), entry.get("crc32")]
+    return all(isinstance(number, int) and number >= 0 for number in numbers)
 
 
 class Catalogue:
@@ -102,9 +118,12 @@ class Catalogue:
     def array(self, name: str) -> npt.NDArray[Any]:
         """A stored array, memory-mapped."""
         path = self.path / f"{name}.npy"
-        if path.stat().st_size < 4096:  # not worth a mapping; empty arrays cannot be mapped at all
-            return np.asarray(np.load(path))
-        return np.asarray(np.load(path, mmap_mode="r"))
+        # A small file is not worth a mapping; empty arrays cannot be mapped at all.
+        mode: Literal["r"] | None = "r" if path.stat().st_size >= 4096 else None
+        try:
+            return np.asarray(np.load(path, mmap_mode=mode))
+        except (ValueError, EOFError) as error:
+            raise InvalidData(f"the catalogue {self.path} is damaged: {path.name} holds no array ({error})") from None
 
     @cached_property
     def _records(self) -> BinaryIO:
@@ -117,7 +136,12 @@ class Catalogue:
     def _read_product(self, row: int) -> Product:
         # Read, not mapped: what many episodes touch of a large catalogue would all count as this process's memory.
         start, end = self._offsets[row], self._offsets[row + 1]
-        return Product.from_json(os.pread(self._records.fileno(), end - start, start))
+        try:
+            return Product.from_json(os.pread(self._records.fileno(), end - start, start))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidData(
+                f"the catalogue {self.path} is damaged: row {row} of products.bin can't be read ({error})"
+            ) from None
 
     @cached_property
     def _human(self) -> tuple[BinaryIO, memoryview]:
@@ -205,8 +229,13 @@ _open: weakref.WeakValueDictionary[tuple[Path, int], Catalogue] = weakref.WeakVa
 
 def open_catalogue(path: Path | str) -> Catalogue:
     """Open a catalogue folder; an already opened one is shared."""
-    folder = Path(path).expanduser().resolve()
-    stamp = (folder / MANIFEST).stat().st_mtime_ns if (folder / MANIFEST).is_file() else 0
+    try:
+        folder = Path(path).expanduser().resolve()
+        stamp = (folder / MANIFEST).stat().st_mtime_ns if (folder / MANIFEST).is_file() else 0
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, a loop of links, no such user
+        raise InvalidData(
+            f"the catalogue {str(path)!r:.80} can't be opened: no folder can have this name ({error})"
+        ) from None
     catalogue = _open.get((folder, stamp))
     if catalogue is None:
         catalogue = Catalogue(folder)

@@ -53,19 +53,22 @@ def check(path: Path, subject: Subject) -> bool:
     except (SparringError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
             ArithmeticError, RecursionError) as error:  # fmt: skip
         # A malformed file fails in a place of its own; whatever it is, the other files are still to be checked.
-        print(f"{path.name}: {checked} checked, then it can't be read further: {type(error).__name__}: {error}")
+        why = f"{type(error).__name__}: {_show(str(error))}"
+        print(f"{path.name}: {checked} checked, then it can't be read further: {why}")
         return False
     aside = f" ({other} not applicable: recorded on another data set)" if other else ""
     print(f"{path.name}: {checked} checked, {len(differing)} mismatches{aside}")
     if differing:
         first = differing[0]
-        print(f"  first mismatch: {first.what}")
+        print(f"  first mismatch: {_show(first.what)}")
         print(f"    expected: {_show(first.expected)}\n    got:      {_show(first.got)}")
     return not differing
 
 
 def _show(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
+    """The value on one line, with what a terminal would obey or not show (controls, odd blanks) spelt out."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def _noun_table(paths: Sequence[Path]) -> Path | None:
