@@ -139,6 +139,24 @@ def test_nothing_beside_the_episodes_goes_unchecked(
     assert "no known format of vectors in odd" in capsys.readouterr().out
 
 
+def test_goals_that_read_alike_are_told_apart_by_what_they_earn(tmp_path: Path) -> None:
+    asked = {"instruction": "a chandelier", "instruction_options": []}
+    alike = [
+        {**asked, "instruction_attributes": wanted} for wanted in (["no such thing"], ["no such thing", "nor that"])
+    ]
+    files = dict(zip(AWKWARD[::2], AWKWARD[1::2], strict=True))
+    files["--human"] = write(tmp_path / "human.json", {"B0TEST0008": alike})
+    arguments = [part for pair in files.items() for part in pair]
+    # 985 dollars are within a bound that is there only below 980, so the price counts: 1 of 2 parts, or 1 of 3.
+    case = {
+        "purchased_asin": "B0TEST0008", "goal_asin": "B0TEST0008", "price": 985.0, "options": {},
+        "goal_text_sha": short_hash("a chandelier"),
+    }  # fmt: skip
+    right = [{**case, "expected": {"reward": reward}} for reward in (1 / 2, 1 / 3)]
+    assert main([*arguments, write(tmp_path / "right.json", right)]) == 0
+    assert main([*arguments, write(tmp_path / "wrong.json", [{**case, "expected": {"reward": 1.0}}])]) == 1
+
+
 def test_a_step_without_an_observation_is_an_error(recorded: dict[str, Any], tmp_path: Path) -> None:
     step = {"action": "<reset>", "reward": 0.0, "done": False, "text_digest": "0" * 16}
     assert main([*AWKWARD, write(tmp_path / "odd.json", [{**recorded["episodes"][0], "steps": [step]}])]) == 1

@@ -21,32 +21,36 @@ def check_rewards(data: Mapping[str, Any], subject: Subject) -> Iterator[Result]
     for number, (case, ours) in enumerate(zip(data["cases"], owned, strict=True)):
         where = f"reward case {case.get('id', number)} ({case.get('tag', '')})"
         product = _purchased(case, subject)
-        found = _wanted(case, subject)
-        if product is None or found is None:
-            if ours:
-                missing = "product" if product is None else "goal"
-                yield Check(where, "an entry that names our products", f"no such {missing} here", False)
-            else:
-                yield OTHER_DATA
-            continue
-        goal, nouns = found
-        price = case.get("price")
-        if price is None:
-            row = subject.catalogue.row_of(product.asin)
-            price = float(subject.shop(goal.human).book.prices[row]) if row is not None else 0.0
-        try:
-            reward, parts = purchase_reward(product, goal, nouns, price, case["options"])
-            got: object = {"reward": reward, "info": parts}
-        except InvalidData as error:
-            got = f"raises InvalidData: {error}"
-        if "raises" in case:
-            yield Check(where, f"raises {case['raises']}", got, isinstance(got, str))
+        goals = _wanted(case, subject)
+        if product is not None and goals:
+            # Goals of one product may read alike and want different things: a hash of the text then names them all.
+            outcomes = [_compare(where, case, product, goal, subject) for goal in goals]
+            yield next((outcome for outcome in outcomes if outcome.same), outcomes[0])
+        elif ours:
+            missing = "product" if product is None else "goal"
+            yield Check(where, "an entry that names our products", f"no such {missing} here", False)
         else:
-            expected = case["expected"]
-            if not isinstance(expected, dict):
-                expected = {"reward": expected}
-            compared = {key: got[key] for key in expected if key in got} if isinstance(got, dict) else got
-            yield Check.equal(where, expected, compared)
+            yield OTHER_DATA
+
+
+def _compare(where: str, case: Mapping[str, Any], product: Product, goal: Goal, subject: Subject) -> Check:
+    price = case.get("price")
+    if price is None:
+        row = subject.catalogue.row_of(product.asin)
+        price = float(subject.shop(goal.human).book.prices[row]) if row is not None else 0.0
+    try:
+        nouns = _nouns(case, "goal", goal.asin, subject)
+        reward, parts = purchase_reward(product, goal, nouns, price, case["options"])
+        got: object = {"reward": reward, "info": parts}
+    except InvalidData as error:
+        got = f"raises InvalidData: {error}"
+    if "raises" in case:
+        return Check(where, f"raises {case['raises']}", got, isinstance(got, str))
+    expected = case["expected"]
+    if not isinstance(expected, dict):
+        expected = {"reward": expected}
+    compared = {key: got[key] for key in expected if key in got} if isinstance(got, dict) else got
+    return Check.equal(where, expected, compared)
 
 
 def _case_asins(case: Mapping[str, Any]) -> set[str]:
@@ -75,40 +79,30 @@ def _nouns(case: Mapping[str, Any], side: str, asin: str, subject: Subject) -> t
     return tuple(recorded) if recorded is not None else subject.catalogue.find(asin).nouns
 
 
-def _wanted(case: Mapping[str, Any], subject: Subject) -> tuple[Goal, Sequence[str]] | None:
-    """The goal of a case and the nouns of its title."""
+def _wanted(case: Mapping[str, Any], subject: Subject) -> list[Goal]:
+    """The goal of a case, or those that its ASIN and hash name."""
     raw = case.get("goal")
     if raw is None:
-        goal = _goal_by_hash(case["goal_asin"], case["goal_text_sha"], subject)
-        if goal is None:
-            return None
-        return goal, _nouns(case, "goal", goal.asin, subject)
+        return _goals_by_hash(case["goal_asin"], case["goal_text_sha"], subject)
     options = raw["goal_options"]
     human = not isinstance(options, dict)
-    goal = Goal(
+    return [Goal(
         0, raw["asin"], raw["category"], raw["query"], raw["name"], raw["product_category"], raw["instruction_text"],
         tuple(raw["attributes"]), raw["price_upper"], tuple(options) if human else tuple(options.items()),
         raw["weight"], human,
-    )  # fmt: skip
-    return goal, _nouns(case, "goal", goal.asin, subject)
+    )]  # fmt: skip
 
 
-def _goal_by_hash(asin: str, text_hash: str, subject: Subject) -> Goal | None:
-    """The goal of seed 0, synthetic or human, for this product with this instruction."""
+def _goals_by_hash(asin: str, text_hash: str, subject: Subject) -> list[Goal]:
+    """The goals of seed 0, synthetic and human, for this product with this instruction."""
     row = subject.catalogue.row_of(asin)
-    if row is None:
-        return None
+    found = []
     for human in (False, True):
-        if human and not subject.catalogue.manifest["human_goals"]:
-            continue
-        if not human and not subject.catalogue.manifest["synthetic_goals"]:
-            continue
-        book = subject.shop(human).book
-        for index in np.flatnonzero(book.goal_rows == row).tolist():
-            goal = book.goal(index)
-            if short_hash(goal.instruction_text) == text_hash:
-                return goal
-    return None
+        if row is not None and subject.catalogue.manifest["human_goals" if human else "synthetic_goals"]:
+            book = subject.shop(human).book
+            goals = map(book.goal, np.flatnonzero(book.goal_rows == row).tolist())
+            found += [goal for goal in goals if short_hash(goal.instruction_text) == text_hash]
+    return found
 
 
 def check_ratios(data: Mapping[str, Any], subject: Subject) -> Iterator[Result]:
