@@ -130,7 +130,7 @@ class Shop:
             if argument is not None and name == "click":
                 target = self.page(visit).targets.get(argument)
                 if target is None or argument == "search":
-                    return Outcome(visit, no_op=f'nothing called "{argument}" can be clicked on this page')
+                    return Outcome(visit, no_op=f'nothing called "{argument:.80}" can be clicked on this page')
                 return self._click(visit, argument, target, generator)
         except SearchFailed as error:
             return Outcome(visit, no_op=str(error))
