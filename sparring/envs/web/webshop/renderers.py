@@ -8,7 +8,7 @@ Each is named in every result that used it. The usual order, innermost first, is
 |---|---|---|
 | `webshop-brief` | drops what the conversation has shown already | tokens |
 | `webshop-top5` | shows only the first five products of a results page | tokens |
-| `webshop-match` | counts shared words, marks options asked for, limits search words | comparing words |
+| `webshop-match` | counts shared words, marks the most and options asked for, limits search words | comparing words |
 | `webshop-price` | says whether a price is within the bound that the instruction states | comparing numbers |
 | `webshop-index` | gives everything clickable a tag, which then is the whole action | copying names |
 
@@ -35,15 +35,15 @@ from sparring.types import ActionSet, Form
 TAGS = tuple(f"[{number}]" for number in range(64))
 MOST_MATCHES = 9
 HITS = 5
-ASKED = "(asked)"
+ASKED, MOST = "(asked)", "(most)"
 WITHIN, ABOVE, PERHAPS = "(within)", "(above)", "(perhaps)"
 NOTHING_NEW = "(nothing new)"
-_NOTES = (*(f"={count}" for count in range(MOST_MATCHES + 1)), ASKED, WITHIN, ABOVE, PERHAPS)
+_NOTES = (*(f"={count}" for count in range(MOST_MATCHES + 1)), ASKED, MOST, WITHIN, ABOVE, PERHAPS)
 
 _BUTTONS = (
     pages.BACK_TO_SEARCH, pages.PREVIOUS_PAGE, pages.NEXT_PAGE, *pages.SUB_PAGES, pages.BUY_NOW,
 )  # fmt: skip
-_FREE_TAGS = TAGS[len(_BUTTONS) :]
+_FIRST_MARKED = 40
 _BUTTON_TAGS = {f"click[{name}]": tag for name, tag in zip(_BUTTONS, TAGS, strict=False)}
 _CONSTANT = frozenset(("WebShop", "Instruction:", "Rating: N.A.", "Search", *(
     "Back to Search", "< Prev", "Next >", "Description", "Features", "Reviews", "Attributes", "Buy Now",
@@ -143,21 +143,23 @@ class IndexClicks(TextWrapper):
     """Give everything clickable a tag such as `[7]`, which then is the whole action (`webshop-index`).
 
     The tag stands behind the text that it names, for a product behind its price, and the ASIN is left out. Buttons
-    have the same tag on every page (`[0]` is Back to Search, `[7]` Buy Now). Products and options draw theirs from
-    `[8]` to `[63]` anew for each page of each episode (a page seen again in an episode keeps its tags): were the third
-    option always `[10]`, a small model would learn by heart which number suits which product, and read nothing. What
-    finds no tag left keeps its plain action. `search[…]` stays. `info["actions"]` and `info["expert"]` are translated
-    too. It belongs outside of the other renderers.
+    have the same tag on every page (`[0]` is Back to Search, `[7]` Buy Now). Products and options draw theirs anew for
+    each page of each episode (a page seen again in an episode keeps its tags): were the third option always `[10]`, a
+    small model would learn by heart which number suits which product, and read nothing. Those that `webshop-match`
+    marks draw from `[40]` to `[63]`, the others from `[8]` on, so that one look at a tag tells which kind it is of.
+    What finds no tag left keeps its plain action. `search[…]` stays. `info["actions"]` and `info["expert"]` are
+    translated too. It belongs outside of the other renderers.
 
     The draw depends on the seed of `reset` and on what can be clicked, so that equal seeds and actions give equal
     episodes; a reset without a seed counts on from the one before.
     """
 
-    state: ClassVar[tuple[str, ...]] = ("_plain", "_seed")
+    state: ClassVar[tuple[str, ...]] = ("_choices", "_tags", "_seed")
 
     def __init__(self, env: EnvType) -> None:
         super().__init__(env)
-        self._plain: dict[str, str] = {}
+        self._choices: tuple[str, ...] = ()
+        self._tags: dict[str, str] = {}
         self._seed = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
@@ -167,29 +169,40 @@ class IndexClicks(TextWrapper):
 
     def action(self, text: str) -> str:
         """The plain action behind a tag; other actions pass as they are."""
-        return self._plain.get(text, text)
+        return next((choice for choice, tag in self._tags.items() if tag == text), text)
 
     def view(self, text: str, info: Info) -> tuple[str, Info]:
         """Tag the text, the choices and the expert's action."""
-        actions = _actions(info)
-        tags = _tag(actions.choices, self._seed)
-        self._plain = {tag: choice for choice, tag in tags.items()}
+        actions, screen = _actions(info), Screen.read(text)
+        if actions.choices != self._choices:  # choosing an option leaves the page, and so its tags, as they are
+            self._choices = actions.choices
+            self._tags = _tag(actions.choices, _marked(screen, actions), self._seed)
+        tags = self._tags
         choices = tuple(tags.get(choice, choice) for choice in actions.choices)
         translated: Info = {**info, "actions": ActionSet(choices, actions.forms)}
         if "expert" in info:
             translated["expert"] = tags.get(info["expert"], info["expert"])
-        return _show_tags(Screen.read(text), actions, tags), translated
+        return _show_tags(screen, actions, tags), translated
 
 
-@lru_cache(maxsize=4096)  # choosing an option leaves the page, and so its tags, as they are
-def _tag(choices: tuple[str, ...], seed: int) -> Mapping[str, str]:
+def _marked(screen: Screen, actions: ActionSet) -> frozenset[str]:
+    """The choices that stand beside a mark of `webshop-match`."""
+    products = {_click(screen.fields[at]) for at in screen.products(actions) if MOST in screen.fields[at + 2].notes}
+    return frozenset(products | {_click(field) for field in screen.fields if ASKED in field.notes})
+
+
+def _tag(choices: tuple[str, ...], marked: frozenset[str], seed: int) -> dict[str, str]:
     """Plain choice → tag."""
-    drawn = iter(random.Random(f"{seed} {choices}").sample(_FREE_TAGS, len(_FREE_TAGS)))
+    generator = random.Random(f"{seed} {choices}")
+    low = generator.sample(TAGS[len(_BUTTONS) : _FIRST_MARKED], _FIRST_MARKED - len(_BUTTONS))
+    high = generator.sample(TAGS[_FIRST_MARKED:], len(TAGS) - _FIRST_MARKED)
     tags: dict[str, str] = {}
     for choice in choices:
-        tag = _BUTTON_TAGS.get(choice) or next(drawn, None)
-        if tag is not None:
-            tags[choice] = tag
+        drawn = (high or low) if choice in marked else (low or high)
+        if choice in _BUTTON_TAGS:
+            tags[choice] = _BUTTON_TAGS[choice]
+        elif drawn:
+            tags[choice] = drawn.pop()
     return tags
 
 
@@ -238,9 +251,10 @@ class MatchCounts(_ReadsInstruction):
     """Show how things agree with the instruction (`webshop-match`).
 
     Behind each product's price stands the number of different words of its title that the instruction contains,
-    `=3`, compared by stem without stop words and at most 9. Options that the instruction names are marked
-    `(asked)`. The search form takes words of the instruction only (`Form.words`), less those that search ignores;
-    of an expert's search the other words are dropped. Prices are not compared: that is `webshop-price`.
+    `=3`, compared by stem without stop words and at most 9; those with the most on the page are marked `(most)`.
+    Options that the instruction names are marked `(asked)`. The search form takes words of the instruction only
+    (`Form.words`), less those that search ignores; of an expert's search the other words are dropped. Prices are not
+    compared: that is `webshop-price`.
     """
 
     def view(self, text: str, info: Info) -> tuple[str, Info]:
@@ -249,9 +263,12 @@ class MatchCounts(_ReadsInstruction):
         screen = Screen.read(text)
         fields = list(screen.fields)
         if f"click[{pages.NEXT_PAGE}]" in actions.choices:
-            for at in screen.products(actions):
-                count = min(shared_words(fields[at + 1].text, self._instruction), MOST_MATCHES)
-                fields[at + 2] = fields[at + 2].noted(f"={count}")
+            counts = {at: shared_words(fields[at + 1].text, self._instruction) for at in screen.products(actions)}
+            most = max(counts.values(), default=0)
+            for at, count in counts.items():
+                fields[at + 2] = fields[at + 2].noted(f"={min(count, MOST_MATCHES)}")
+                if count == most > 0:
+                    fields[at + 2] = fields[at + 2].noted(MOST)
         elif f"click[{pages.BUY_NOW}]" in actions.choices:
             shown = [field.text for field in fields if f"click[{field.text}]" in actions.choices]
             asked = asked_for([value for value in shown if value not in _BUTTONS], self._instruction)

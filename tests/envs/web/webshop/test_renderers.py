@@ -133,6 +133,17 @@ def test_tags_are_drawn_anew_for_each_episode_and_page_and_kept_within() -> None
     assert again["actions"].choices[2:] == first
 
 
+def test_marked_things_have_tags_of_their_own_range() -> None:
+    env = IndexClicks(MatchCounts(Script(START, RESULTS, ITEM)))
+    env.reset(seed=1)
+    text, *_ = env.step("search[bag]")
+    assert all(int(tag[1:-1]) >= 40 for tag in re.findall(r"\(most\) (\[\d+\])", text))
+    assert all(8 <= int(tag[1:-1]) < 40 for tag in re.findall(r"=\d (\[\d+\])", text))
+    text, *_ = env.step("[8]")
+    assert len(asked := re.findall(r"\(asked\) \[(\d+)\]", text)) == 2
+    assert all(int(number) >= 40 for number in asked)
+
+
 def test_what_finds_no_tag_keeps_its_plain_action() -> None:
     values = [f"value {number}" for number in range(70)]
     page = ("Instruction: [SEP] x [SEP] " + " [SEP] ".join(values), ActionSet(tuple(f"click[{one}]" for one in values)))
@@ -150,7 +161,7 @@ def test_matches_are_counted_and_options_marked() -> None:
     assert "a" not in form.words and "with" not in form.words  # search ignores them
     text, *_ = env.step("search[bag]")
     # water, resistant, tote, bag; tote; nothing
-    assert "$35.5 =4 [SEP] B0BBBBBBBB [SEP] Wimo Tote [SEP] $40.01 =1 [SEP]" in text
+    assert "$35.5 =4 (most) [SEP] B0BBBBBBBB [SEP] Wimo Tote [SEP] $40.01 =1 [SEP]" in text
     assert text.endswith("$10.0 to $41.0 =0")
     text, *_ = env.step("click[b0aaaaaaaa]")
     # "blue" is only part of "navy blue", "40" only part of a price
