@@ -4,10 +4,10 @@
     python examples/demo.py --rl-seconds 900      # longer
     python examples/demo.py --catalogue shop1000  # on a catalogue of your own (see docs/webshop.md)
 
-A demonstrator that errs at every other step or so plays the training goals. A model of a few hundred thousand weights
-imitates it, and then learns from its own reward. Beside that run, on the other core, the same model goes on imitating
-for the whole time, so that the table can tell learning by reward from merely training longer. All of them, a random
-agent and the first-hit heuristic then play the same held-out goals, of products that nobody trained on.
+A demonstrator that errs at two steps of five plays the training goals. A model of a few hundred thousand weights
+imitates the episodes that ended well, and then learns from its own reward. Beside that run, on the other core, the same
+model imitates for the whole time, so that the table can tell learning by reward from merely training longer. All of
+them, a random agent and the first-hit heuristic then play the same held-out goals, of products that nobody trained on.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ IMITATION, LONG, RL = "imitation", "imitation, equal time", "imitation + RL"
 
 @dataclass(frozen=True)
 class Demo:
-    """How the demo runs. The defaults take about nine minutes on two cores."""
+    """How the demo runs."""
 
     out: Path = Path("runs/demo")
     """The run folder of the trained agent; the imitation runs lie beside it."""
     seed: int = 0
     catalogue: Path | None = None
     """A compiled catalogue; by default the built-in one."""
-    imitation_seconds: float = 100
+    imitation_seconds: float = 80
     rl_seconds: float = 300
-    demonstrations: int = 4000
-    error_rate: float = 0.5
+    demonstrations: int = 5000
+    error_rate: float = 0.4
     """How often the demonstrator errs, each turn."""
     test_goals: int = 300
     max_turns: int = 10
@@ -69,9 +69,9 @@ def imitation(demo: Demo, name: str, seconds: float, data: Path) -> list[str]:
     """The command that imitates the demonstrations for some seconds."""
     return [
         "sft", "--run", str(demo.folder(name)), *demo.env, "--env.wrappers", *WRAPPERS, "--data", str(data),
-        "--seed", str(demo.seed), "--agent.max-action-tokens", "16", "--optim.lr", "4e-3", "--optim.decay", "linear",
-        "--steps", "1000000", "--max-seconds", str(seconds), "--eval-every", "200", "--eval-episodes", "100",
-        "--checkpoint-every", "500",
+        "--seed", str(demo.seed), "--min-score", "0.9", "--tiny.heads", "2", "--agent.max-action-tokens", "32",
+        "--optim.lr", "4e-3", "--optim.decay", "linear", "--steps", "1000000", "--max-seconds", str(seconds),
+        "--eval-every", "200", "--eval-episodes", "100", "--checkpoint-every", "500",
     ]  # fmt: skip
 
 
@@ -79,8 +79,8 @@ def reinforcement(demo: Demo) -> list[str]:
     """The command that goes on from the imitation by reward."""
     return [
         "grpo", "--run", str(demo.folder(RL)), *demo.env, "--env.wrappers", *WRAPPERS,
-        "--model", str(demo.folder(IMITATION)), "--seed", str(demo.seed), "--agent.max-action-tokens", "16",
-        "--advantage", "rloo", "--groups", "16", "--group-size", "8", "--optim.lr", "1.5e-3",
+        "--model", str(demo.folder(IMITATION)), "--seed", str(demo.seed), "--agent.max-action-tokens", "32",
+        "--advantage", "rloo", "--token-cost", "0.001", "--groups", "16", "--group-size", "8", "--optim.lr", "1.5e-3",
         "--optim.warmup-steps", "5", "--steps", "1000000", "--max-seconds", str(demo.rl_seconds),
         "--eval-every", "20", "--eval-episodes", "100", "--checkpoint-every", "20", "--save-episodes-every", "0",
     ]  # fmt: skip
