@@ -44,7 +44,7 @@ class Demo:
     catalogue: Path | None = None
     """A compiled catalogue; by default the built-in one."""
     imitation_seconds: float = 80
-    rl_seconds: float = 300
+    rl_seconds: float = 240
     demonstrations: int = 5000
     error_rate: float = 0.4
     """How often the demonstrator errs, each turn."""
