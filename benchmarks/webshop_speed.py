@@ -5,7 +5,7 @@
     python benchmarks/webshop_speed.py --catalogue DIR    # an already compiled catalogue
     python benchmarks/webshop_speed.py --products 1180000 # also generates and measures a catalogue of that size
 
-The workload (WEBSHOP_SPEC.md, section 13): 300 episodes; reset to a random goal; search for the goal's query, its
+The workload (docs/webshop.md, section 13): 300 episodes; reset to a random goal; search for the goal's query, its
 product's title or the instruction (a third each, brackets removed); with probability 1/2 the next page; a random
 product of the page; up to two random options; with probability 1/2 a random sub page and back; buy. The original
 does 50 steps and 232 resets a CPU second on it, with a mean reward of 0.203.
@@ -35,7 +35,7 @@ ORIGINAL = {"steps_per_cpu_s": 50, "resets_per_cpu_s": 232, "resident_mb_loaded"
 NOTES = (
     "CPU time of reset and step alone, one process, text observations. first_300_episodes starts with empty caches. "
     "resident_mb counts mapped catalogue files, which processes share; private_mb does not. "
-    "The original's figures are those of WEBSHOP_SPEC.md, section 13, measured on another 2-core machine."
+    "The original's figures are those of docs/webshop.md, section 13, measured on another 2-core machine."
 )
 SUB_PAGES = ("description", "features", "reviews")
 

@@ -1,7 +1,7 @@
 """Choose the next token of each row of a batch, and say how likely it was.
 
 The log-probability is that of the temperature-scaled distribution over the admissible tokens, before nucleus
-truncation: what a trainer recomputes, and what importance ratios need (ALGORITHMS.md 11.3). Each row brings its
+truncation: what a trainer recomputes, and what importance ratios need. Each row brings its
 own uniform number, so what it samples does not depend on its neighbours in the batch.
 """
 

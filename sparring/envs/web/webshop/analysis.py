@@ -2,7 +2,7 @@
 
 Tokens are the words of UAX #29 ("Unicode Text Segmentation", rules WB3a–WB13b) that hold a letter, digit,
 ideograph, kana or emoji; then the possessive `'s` goes, stop words go, and Porter's stemmer runs
-(WEBSHOP_SPEC.md, section 8).
+(docs/webshop.md, section 8).
 """
 
 from __future__ import annotations

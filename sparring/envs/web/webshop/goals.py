@@ -1,4 +1,4 @@
-"""Goals: what the shopper is asked to buy (WEBSHOP_SPEC.md, section 7).
+"""Goals: what the shopper is asked to buy (docs/webshop.md, section 7).
 
 The original draws prices and price bounds from Python's global generator, seeds it with 233, shuffles the goals,
 and goes on drawing from it. A `GoalBook` does the same with a private `random.Random`. The order of goals does

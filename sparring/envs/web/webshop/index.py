@@ -1,4 +1,4 @@
-"""BM25 over a memory-mapped inverted index, with the original's exact order (WEBSHOP_SPEC.md, section 8).
+"""BM25 over a memory-mapped inverted index, with the original's exact order (docs/webshop.md, section 8).
 
 Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), as Lucene 8 computes it:
 k1 = 0.9, b = 0.4, no (k1 + 1) factor, document lengths through a one-byte lossy code, float32 for each term, double

@@ -1,4 +1,4 @@
-"""Pages as the agent sees them: text nodes in document order, and what can be clicked (WEBSHOP_SPEC.md, 2 and 4).
+"""Pages as the agent sees them: text nodes in document order, and what can be clicked (docs/webshop.md, 2 and 4).
 
 The original renders HTML and parses it again; here a page is the list of text nodes that would come out. What
 depends on the product or the hits alone is made once and kept; only the instruction, the clicked marks and the

@@ -1,4 +1,4 @@
-"""Raw catalogue rows → products, as the original parses them (WEBSHOP_SPEC.md, section 6)."""
+"""Raw catalogue rows → products, as the original parses them (docs/webshop.md, section 6)."""
 
 from __future__ import annotations
 

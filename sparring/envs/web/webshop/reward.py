@@ -1,4 +1,4 @@
-"""The reward of a purchase (WEBSHOP_SPEC.md, section 9).
+"""The reward of a purchase (docs/webshop.md, section 9).
 
     reward = r_type * (attributes matched + options matched + price fits) / (attributes + options + 1)
 

@@ -1,4 +1,4 @@
-"""A visit to the shop and the one function that moves it on (WEBSHOP_SPEC.md, sections 2, 3, 5 and 8).
+"""A visit to the shop and the one function that moves it on (docs/webshop.md, sections 2, 3, 5 and 8).
 
 A `Visit` is never changed: acting gives a new one, so that keeping an old one is a snapshot. Both the Gymnasium
 environment and the simulator of the original's interface act through `Shop.act`.

@@ -1,4 +1,4 @@
-"""Which goals are for training and which are held out (WEBSHOP_SPEC.md, section 7)."""
+"""Which goals are for training and which are held out (docs/webshop.md, section 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparing this shop with what the original answered, one recorded entry at a time (WEBSHOP_SPEC.md, section 12).
+"""Comparing this shop with what the original answered, one recorded entry at a time (docs/webshop.md, section 12).
 
 Every `check_…` function reads one format and yields a `Check` for each thing compared, or `OTHER_DATA` for an
 entry that was recorded on other products and so says nothing about these. `sections.py` finds the formats in a file.

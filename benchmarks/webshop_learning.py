@@ -1,0 +1,146 @@
+"""Does reinforcement learning teach a small model more than imitation for the same time, over several seeds?
+
+    python benchmarks/webshop_learning.py --seeds 0 1 2
+    python benchmarks/webshop_learning.py --seeds 0 1 2 --catalogue DIR --name webshop_learning_real
+
+Runs the demo (`examples/demo.py`) once a seed and records, on held-out goals of products that nobody trained on, the
+score and success of everyone with 95 % intervals, and the paired differences. `DIR` is the original's 1,000 products,
+compiled by `sparring webshop build`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
+import demo as example
+from record import RESULTS, record
+
+from sparring.report import Comparison, Report
+from sparring.runs import RunFolder
+
+
+def figures_of(report: Report, comparisons: list[Comparison], seconds: float) -> dict[str, Any]:
+    """What is recorded of one seed."""
+    return {
+        "wall_s": round(seconds),
+        "test_goals": report.rows[0].tasks,
+        "agents": {
+            row.agent: {
+                "score": asdict(row.score) if row.score else None,
+                "success": asdict(row.success) if row.success else None,
+                "turns": row.turns,
+                "sampled_tokens": row.sampled_tokens,
+                "errors": row.errors,
+                "wrappers": list(row.wrappers),
+            }
+            for row in report.rows
+        },
+        "differences": {
+            f"{one.agent} minus {one.baseline}": {"score": asdict(one.score), "success": asdict(one.success)}
+            for one in comparisons
+        },
+    }
+
+
+def over_seeds(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Mean and range over the seeds of every agent's score and success, and of every difference in score."""
+
+    def spread(values: list[float]) -> dict[str, float]:
+        return {"mean": float(np.mean(values)), "low": min(values), "high": max(values)}
+
+    first = next(iter(runs.values()))
+    return {
+        "agents": {
+            name: {
+                what: spread([run["agents"][name][what]["estimate"] for run in runs.values()])
+                for what in ("score", "success")
+            }
+            for name in first["agents"]
+        },
+        "score_differences": {
+            name: spread([run["differences"][name]["score"]["difference"]["estimate"] for run in runs.values()])
+            for name in first["differences"]
+        },
+    }
+
+
+def draw(runs: list[example.Demo], name: str) -> None:
+    """Draw every seed's score on dev goals over the time trained."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for number, run in enumerate(runs):
+        for agent, after, colour in ((example.LONG, 0.0, "C1"), (example.RL, run.imitation_seconds, "C2")):
+            for column, style in (("eval_sampled_score", "-"), ("eval_greedy_score", "--")):
+                metrics = RunFolder.open(run.folder(agent)).metrics()
+                rows = [row for row in metrics if row.get(column) is not None]
+                label = f"{agent}, {column.split('_')[1]}" if number == 0 else None
+                seconds, scores = [row["seconds"] + after for row in rows], [row[column] for row in rows]
+                axes.plot(seconds, scores, style, color=colour, alpha=0.7, label=label)
+    axes.set(
+        xlabel="seconds of training, one core", ylabel="score on dev goals", title=f"{len(runs)} seeds", ylim=(0, 1)
+    )
+    axes.legend()
+    figure.savefig(RESULTS / f"{name}.png", dpi=120)
+
+
+def main(
+    seeds: tuple[int, ...] = (0, 1, 2),
+    catalogue: Path | None = None,
+    name: str = "webshop_learning",
+    out: Path = Path("runs/webshop_learning"),
+    imitation_seconds: float = example.Demo.imitation_seconds,
+    rl_seconds: float = example.Demo.rl_seconds,
+) -> None:
+    """Run the demo for every seed and record what came out.
+
+    Args:
+        seeds: One demo each.
+        catalogue: A compiled catalogue; by default the built-in one.
+        name: Of the result files.
+        out: Folder for the runs; emptied first.
+        imitation_seconds: Budget of imitation before reinforcement learning.
+        rl_seconds: Budget of reinforcement learning.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    demos, runs = [], {}
+    for seed in seeds:
+        demo = replace(
+            example.Demo(),
+            out=out / f"seed-{seed}",
+            seed=seed,
+            catalogue=catalogue,
+            imitation_seconds=imitation_seconds,
+            rl_seconds=rl_seconds,
+        )
+        began = time.monotonic()
+        report, comparisons = example.main(demo)
+        demos.append(demo)
+        runs[str(seed)] = figures_of(report, comparisons, time.monotonic() - began)
+        settings = {"imitation_s": imitation_seconds, "rl_s": rl_seconds, "error_rate": demo.error_rate}
+        record(
+            name,
+            {"settings": settings, "over_seeds": over_seeds(runs), "seeds": runs},
+            seeds=seeds[: len(runs)],
+            command=f"python benchmarks/webshop_learning.py --seeds {' '.join(map(str, seeds))}"
+            + (f" --catalogue {catalogue.name} --name {name}" if catalogue else "")
+            + f" --imitation-seconds {imitation_seconds:g} --rl-seconds {rl_seconds:g}",
+            notes="Goals of held-out products; each training run has one core. Intervals are over goals, given one "
+            "trained model; the spread over seeds stands beside them.",
+        )
+        draw(demos, name)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)
