@@ -117,17 +117,18 @@ class Played:
 def play(policy: HFPolicy, conversations: list[Conversation], stopwatch: Stopwatch) -> Played:
     """Play the opening untimed and then the turns."""
     played = Played()
+    # A repeat brings the same texts again; they must be encoded again, as those of other episodes would be.
+    policy.vocabulary.encode.cache_clear()
     for conversation, action in zip(conversations, policy.act([one.prompt() for one in conversations]), strict=True):
         conversation.answer(action)
     for _ in range(TURNS):
         prompts = [conversation.prompt() for conversation in conversations]
-        played.prompt_ids.append([policy.chat.render(prompt.messages) for prompt in prompts])
-        policy.vocabulary.encode.cache_clear()  # type: ignore[attr-defined]  # so that rendering is timed in full
         stopwatch.forward_s, start = 0.0, stopwatch.now()
         actions = policy.act(prompts)
         played.policy_s.append(stopwatch.now() - start)
         played.forward_s.append(stopwatch.forward_s)
         played.actions.append(actions)
+        played.prompt_ids.append([policy.chat.render(prompt.messages) for prompt in prompts])
         for conversation, action in zip(conversations, actions, strict=True):
             conversation.answer(action)
     return played
