@@ -14,7 +14,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup  ## train an agent on WebShop on the CPU, with scores before and after
-	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/demo.py --resume
 
 test: lint types imports unit  ## everything that CI runs
 

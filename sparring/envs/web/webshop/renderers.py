@@ -146,7 +146,8 @@ class IndexClicks(TextWrapper):
     have the same tag on every page (`[0]` is Back to Search, `[7]` Buy Now). Products and options draw theirs anew for
     each page of each episode (a page seen again in an episode keeps its tags): were the third option always `[10]`, a
     small model would learn by heart which number suits which product, and read nothing. Those that `webshop-match`
-    marks draw from `[40]` to `[63]`, the others from `[8]` on, so that one look at a tag tells which kind it is of.
+    marks, unless `webshop-price` marks them `(above)`, draw from `[40]` to `[63]`, the others from `[8]` on, so that
+    one look at a tag tells which kind it is of.
     What finds no tag left keeps its plain action. `search[…]` stays. `info["actions"]` and `info["expert"]` are
     translated too. It belongs outside of the other renderers.
 
@@ -186,8 +187,9 @@ class IndexClicks(TextWrapper):
 
 
 def _marked(screen: Screen, actions: ActionSet) -> frozenset[str]:
-    """The choices that stand beside a mark of `webshop-match`."""
-    products = {_click(screen.fields[at]) for at in screen.products(actions) if MOST in screen.fields[at + 2].notes}
+    """The choices that stand beside a mark of `webshop-match` and not beside `(above)`."""
+    prices = {at: screen.fields[at + 2].notes for at in screen.products(actions)}
+    products = {_click(screen.fields[at]) for at, notes in prices.items() if MOST in notes and ABOVE not in notes}
     return frozenset(products | {_click(field) for field in screen.fields if ASKED in field.notes})
 
 
@@ -252,10 +254,30 @@ class MatchCounts(_ReadsInstruction):
 
     Behind each product's price stands the number of different words of its title that the instruction contains,
     `=3`, compared by stem without stop words and at most 9; those with the most on the page are marked `(most)`.
-    Options that the instruction names are marked `(asked)`. The search form takes words of the instruction only
-    (`Form.words`), less those that search ignores; of an expert's search the other words are dropped. Prices are not
-    compared: that is `webshop-price`.
+    Options that the instruction names and that are not chosen yet are marked `(asked)`, and shown again where
+    `webshop-brief` has left them out. The search form takes words of the instruction only (`Form.words`), less those
+    that search ignores; of an expert's search the other words are dropped. Prices are not compared: that is
+    `webshop-price`.
     """
+
+    state: ClassVar[tuple[str, ...]] = ("_instruction", "_groups", "_chosen")
+
+    def __init__(self, env: EnvType) -> None:
+        super().__init__(env)
+        self._groups: dict[str, str] = {}
+        self._chosen: dict[str, str] = {}
+
+    def begin(self, info: Info) -> None:
+        """Nothing has been chosen yet."""
+        super().begin(info)
+        self._groups, self._chosen = {}, {}
+
+    def action(self, text: str) -> str:
+        """Remember a chosen option, which takes the place of another one of its group."""
+        value = text.removeprefix("click[").removesuffix("]")
+        if text == f"click[{value}]" and value in self._groups:
+            self._chosen[self._groups[value]] = value
+        return text
 
     def view(self, text: str, info: Info) -> tuple[str, Info]:
         """Add counts and marks, and limit the search form."""
@@ -269,16 +291,30 @@ class MatchCounts(_ReadsInstruction):
                 fields[at + 2] = fields[at + 2].noted(f"={min(count, MOST_MATCHES)}")
                 if count == most > 0:
                     fields[at + 2] = fields[at + 2].noted(MOST)
-        elif f"click[{pages.BUY_NOW}]" in actions.choices:
-            shown = [field.text for field in fields if f"click[{field.text}]" in actions.choices]
-            asked = asked_for([value for value in shown if value not in _BUTTONS], self._instruction)
-            fields = [field.noted(ASKED) if field.text in asked else field for field in fields]
+        if f"click[{pages.BUY_NOW}]" in actions.choices:
+            fields = self._mark_options(fields, actions)
+        elif f"click[{pages.PREVIOUS_PAGE}]" not in actions.choices or f"click[{pages.NEXT_PAGE}]" in actions.choices:
+            self._groups, self._chosen = {}, {}  # search and results pages forget what was chosen
         words = tuple(word for word in words_of(self._instruction) if stems_of(word))
         forms = tuple(Form(form.prefix, form.suffix, words or None) for form in actions.forms)
         limited: Info = {**info, "actions": ActionSet(actions.choices, forms)}
         if words and str(info.get("expert", "")).startswith("search["):
             limited["expert"] = _within_words(str(info["expert"]), words)
         return Screen(tuple(fields), screen.separator).write(), limited
+
+    def _mark_options(self, fields: Sequence[Field], actions: ActionSet) -> list[Field]:
+        values = [choice[len("click[") : -1] for choice in actions.choices if choice not in _BUTTON_TAGS]
+        group = ""
+        for field in fields:
+            if field.text in values:
+                self._groups.setdefault(field.text, group)
+            else:
+                group = field.text
+        asked = asked_for(values, self._instruction) - frozenset(self._chosen.values())
+        shown = {field.text for field in fields}
+        missing = [Field(value, notes=(ASKED,)) for value in values if value in asked and value not in shown]
+        marked = [field.noted(ASKED) if field.text in asked else field for field in fields]
+        return missing if missing and shown == {NOTHING_NEW} else marked + missing
 
 
 def _within_words(search: str, words: tuple[str, ...]) -> str:

@@ -179,6 +179,21 @@ def test_prices_are_judged_against_the_stated_bound() -> None:
     assert unbounded.reset()[0] == RESULTS[0]
 
 
+def test_options_still_to_choose_are_shown_again() -> None:
+    env = IndexClicks(MatchCounts(NewObservationOnly(Script(START, RESULTS, ITEM, ITEM, ITEM, ITEM, RESULTS))))
+    env.reset(seed=0)
+    env.step("search[bag]")
+    page, *_ = env.step("click[b0aaaaaaaa]")
+    asked = re.findall(r"(\S[^\n]*) \(asked\) (\[\d+\])", page)
+    assert [value for value, _ in asked] == ["navy blue", "7"]
+    (_, navy), (_, seven) = asked
+    assert env.step(navy)[0] == f" 7 (asked) {seven}"
+    blue = next(tag for tag in re.findall(r"\n blue (\[\d+\])", page))
+    assert env.step(blue)[0] == f" navy blue (asked) {navy}\n 7 (asked) {seven}"  # blue takes navy blue's place
+    env.step(navy)
+    assert "(asked)" not in env.step(seven)[0]
+
+
 def test_only_the_first_hits_are_shown(folder: Path) -> None:
     plain, few = make("WebShop-v1", catalogue=folder), make("WebShop-v1", wrappers=("webshop-top5",), catalogue=folder)
     for env in (plain, few):
