@@ -52,7 +52,7 @@ def build_model(folder: str) -> tuple[Any, Any]:
     """The tiny model of the measurements; its vocabulary is filled up to 2,048 with tokens that never occur."""
     rng = np.random.default_rng(SEED)
     texts = [sentence(rng, 600) for _ in range(20)]
-    filler = [f"[{index}]" for index in range(1000)]
+    filler = [f"[{index}]" for index in range(1099)]
     build_tiny(texts, folder, vocabulary=2048, hidden=256, layers=4, heads=4, special_tokens=filler, seed=SEED)
     model, tokenizer = load_model(folder)
     with torch.no_grad():
