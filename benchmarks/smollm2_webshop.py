@@ -30,7 +30,7 @@ from sparring.trainers.optim import OptimConfig
 from sparring.trainers.session import LoopConfig
 from sparring.types import Trajectory
 
-WRAPPERS = ("webshop-brief", "webshop-top5", "webshop-match", "webshop-index")
+WRAPPERS = ("webshop-brief", "webshop-top5", "webshop-price", "webshop-match", "webshop-index")
 SYSTEM = (
     "You shop for a customer. Each message shows the page of a web shop. Answer with one action only: "
     "search[words] on the search page, or the tag behind the thing to click, such as [12]. Search for the product, "

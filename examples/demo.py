@@ -29,7 +29,7 @@ from sparring.runs import RunFolder
 from sparring.settings import EnvConfig
 from sparring.statistics import PairedDifference
 
-WRAPPERS = ("webshop-brief", "webshop-top5", "webshop-match", "webshop-index")
+WRAPPERS = ("webshop-brief", "webshop-top5", "webshop-price", "webshop-match", "webshop-index")
 RANDOM, HEURISTIC, DEMONSTRATOR = "random", "first-hit", "demonstrator"
 IMITATION, LONG, RL = "imitation", "imitation, equal time", "imitation + RL"
 
@@ -69,7 +69,7 @@ def imitation(demo: Demo, name: str, seconds: float, data: Path) -> list[str]:
     """The command that imitates the demonstrations for some seconds."""
     return [
         "sft", "--run", str(demo.folder(name)), *demo.env, "--env.wrappers", *WRAPPERS, "--data", str(data),
-        "--seed", str(demo.seed), "--min-score", "0.9", "--tiny.heads", "2", "--agent.max-action-tokens", "32",
+        "--seed", str(demo.seed), "--min-score", "0.9", "--tiny.heads", "2", "--agent.max-action-tokens", "16",
         "--optim.lr", "4e-3", "--optim.decay", "linear", "--steps", "1000000", "--max-seconds", str(seconds),
         "--eval-every", "200", "--eval-episodes", "100", "--checkpoint-every", "500",
     ]  # fmt: skip
@@ -79,9 +79,10 @@ def reinforcement(demo: Demo) -> list[str]:
     """The command that goes on from the imitation by reward."""
     return [
         "grpo", "--run", str(demo.folder(RL)), *demo.env, "--env.wrappers", *WRAPPERS,
-        "--model", str(demo.folder(IMITATION)), "--seed", str(demo.seed), "--agent.max-action-tokens", "32",
-        "--advantage", "rloo", "--token-cost", "0.001", "--groups", "16", "--group-size", "8", "--optim.lr", "1.5e-3",
-        "--optim.warmup-steps", "5", "--steps", "1000000", "--max-seconds", str(demo.rl_seconds),
+        "--model", str(demo.folder(IMITATION)), "--seed", str(demo.seed), "--agent.max-action-tokens", "16",
+        "--advantage", "rloo", "--token-cost", "0.003", "--groups", "16", "--group-size", "8", "--optim.lr", "1.5e-3",
+        "--optim.decay", "linear", "--optim.warmup-steps", "5",
+        "--steps", "1000000", "--max-seconds", str(demo.rl_seconds),
         "--eval-every", "20", "--eval-episodes", "100", "--checkpoint-every", "20", "--save-episodes-every", "0",
     ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 Each is named in every result that used it. The usual order, innermost first, is
 
-    wrappers=("webshop-brief", "webshop-match", "webshop-index")
+    wrappers=("webshop-brief", "webshop-top5", "webshop-price", "webshop-match", "webshop-index")
 
 | name | what it does | what it spares the model |
 |---|---|---|
@@ -146,8 +146,7 @@ class IndexClicks(TextWrapper):
     have the same tag on every page (`[0]` is Back to Search, `[7]` Buy Now). Products and options draw theirs anew for
     each page of each episode (a page seen again in an episode keeps its tags): were the third option always `[10]`, a
     small model would learn by heart which number suits which product, and read nothing. Those that `webshop-match`
-    marks, unless `webshop-price` marks them `(above)`, draw from `[40]` to `[63]`, the others from `[8]` on, so that
-    one look at a tag tells which kind it is of.
+    marks draw from `[40]` to `[63]`, the others from `[8]` on, so that one look at a tag tells which kind it is of.
     What finds no tag left keeps its plain action. `search[…]` stays. `info["actions"]` and `info["expert"]` are
     translated too. It belongs outside of the other renderers.
 
@@ -187,9 +186,8 @@ class IndexClicks(TextWrapper):
 
 
 def _marked(screen: Screen, actions: ActionSet) -> frozenset[str]:
-    """The choices that stand beside a mark of `webshop-match` and not beside `(above)`."""
-    prices = {at: screen.fields[at + 2].notes for at in screen.products(actions)}
-    products = {_click(screen.fields[at]) for at, notes in prices.items() if MOST in notes and ABOVE not in notes}
+    """The choices that stand beside a mark of `webshop-match`."""
+    products = {_click(screen.fields[at]) for at in screen.products(actions) if MOST in screen.fields[at + 2].notes}
     return frozenset(products | {_click(field) for field in screen.fields if ASKED in field.notes})
 
 
@@ -253,8 +251,8 @@ class MatchCounts(_ReadsInstruction):
     """Show how things agree with the instruction (`webshop-match`).
 
     Behind each product's price stands the number of different words of its title that the instruction contains,
-    `=3`, compared by stem without stop words and at most 9; those with the most on the page are marked `(most)`.
-    Options that the instruction names and that are not chosen yet are marked `(asked)`, and shown again where
+    `=3`, compared by stem without stop words and at most 9; those with the most on the page are marked `(most)`,
+    where products that `webshop-price` (put inside of it) marks `(above)` don't count. Options that the instruction names and that are not chosen yet are marked `(asked)`, and shown again where
     `webshop-brief` has left them out. The search form takes words of the instruction only (`Form.words`), less those
     that search ignores; of an expert's search the other words are dropped. Prices are not compared: that is
     `webshop-price`.
@@ -286,10 +284,11 @@ class MatchCounts(_ReadsInstruction):
         fields = list(screen.fields)
         if f"click[{pages.NEXT_PAGE}]" in actions.choices:
             counts = {at: shared_words(fields[at + 1].text, self._instruction) for at in screen.products(actions)}
-            most = max(counts.values(), default=0)
+            in_reach = {at: count for at, count in counts.items() if ABOVE not in fields[at + 2].notes}
+            most = max(in_reach.values(), default=0)
             for at, count in counts.items():
                 fields[at + 2] = fields[at + 2].noted(f"={min(count, MOST_MATCHES)}")
-                if count == most > 0:
+                if in_reach.get(at) == most > 0:
                     fields[at + 2] = fields[at + 2].noted(MOST)
         if f"click[{pages.BUY_NOW}]" in actions.choices:
             fields = self._mark_options(fields, actions)

@@ -194,6 +194,14 @@ def test_options_still_to_choose_are_shown_again() -> None:
     assert "(asked)" not in env.step(seven)[0]
 
 
+def test_the_most_matches_are_sought_among_prices_in_reach() -> None:
+    env = MatchCounts(PriceMarks(Script(START, RESULTS, instruction=INSTRUCTION.replace("40.00", "20.00"))))
+    env.reset()
+    text, *_ = env.step("search[bag]")
+    assert "(above) =4 [SEP]" in text and "$40.01 (above) =1 [SEP]" in text
+    assert "(most)" not in text  # the mug, which alone may be in reach, shares no word
+
+
 def test_only_the_first_hits_are_shown(folder: Path) -> None:
     plain, few = make("WebShop-v1", catalogue=folder), make("WebShop-v1", wrappers=("webshop-top5",), catalogue=folder)
     for env in (plain, few):
