@@ -250,12 +250,12 @@ class _ReadsInstruction(TextWrapper):
 class MatchCounts(_ReadsInstruction):
     """Show how things agree with the instruction (`webshop-match`).
 
-    Behind each product's price stands the number of different words of its title that the instruction contains,
-    `=3`, compared by stem without stop words and at most 9; those with the most on the page are marked `(most)`,
-    where products that `webshop-price` (put inside of it) marks `(above)` don't count. Options that the instruction names and that are not chosen yet are marked `(asked)`, and shown again where
-    `webshop-brief` has left them out. The search form takes words of the instruction only (`Form.words`), less those
-    that search ignores; of an expert's search the other words are dropped. Prices are not compared: that is
-    `webshop-price`.
+    Behind each product's price stands the number of different words of its title that the instruction contains, `=3`,
+    compared by stem without stop words and at most 9; those with the most on the page are marked `(most)`, where
+    products that `webshop-price` (put inside of it) marks `(above)` don't count. Options that the instruction names
+    and that are not chosen yet are marked `(asked)`, and shown again where `webshop-brief` has left them out. The
+    search form takes words of the instruction only (`Form.words`), less those that search ignores; of an expert's
+    search the other words are dropped. Prices are not compared: that is `webshop-price`.
     """
 
     state: ClassVar[tuple[str, ...]] = ("_instruction", "_groups", "_chosen")
