@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -106,6 +107,18 @@ def wrapper_names() -> list[str]:
     """The names of all registered wrappers, sorted."""
     load_plugins()
     return sorted(_wrappers)
+
+
+def wrapper_module(name: str) -> ModuleType:
+    """The module under which a wrapper is registered.
+
+    Raises:
+        UnknownName: no such wrapper; the message names the nearest.
+    """
+    load_plugins()
+    if name not in _wrappers:
+        raise unknown("wrapper", name, _wrappers)
+    return importlib.import_module(_wrappers[name].partition(":")[0])
 
 
 def full_id(id: str) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import gymnasium
 import numpy as np
 
 from sparring.agents.load import load_agent
 from sparring.envs.base import TextEnv
 from sparring.envs.pool import EnvPool
 from sparring.errors import InvalidConfig, unknown
+from sparring.registration import wrapper_module
 from sparring.rollout import Setting, Start, rollout, rollout_async
 from sparring.settings import EnvConfig
 from sparring.trainers.session import entropy
@@ -138,18 +136,10 @@ def evaluation_starts(pool: EnvPool, split: str, episodes: int, seed: int = 0) -
 def special_tokens(env: EnvConfig) -> tuple[str, ...]:
     """Texts for which a small model's tokenizer should have a token each, as the environment's wrappers name them.
 
-    A module that defines a wrapper offers them by a function `special_tokens()`.
+    The module under which a wrapper is registered offers them by a function `special_tokens()`.
     """
-    made: Any = env.make()
-    try:
-        layer: Any = made
-        found: list[str] = []
-        while isinstance(layer, gymnasium.Wrapper):
-            offer = getattr(sys.modules[type(layer).__module__], "special_tokens", None)
-            found += offer() if offer is not None else ()
-            layer = layer.env
-    finally:
-        made.close()
+    modules = dict.fromkeys(wrapper_module(name) for name in env.wrappers)
+    found = [text for module in modules for text in getattr(module, "special_tokens", tuple)()]
     return tuple(dict.fromkeys(found))
 
 
