@@ -102,6 +102,7 @@ def main(
     out: Path = Path("runs/webshop_learning"),
     imitation_seconds: float = example.Demo.imitation_seconds,
     rl_seconds: float = example.Demo.rl_seconds,
+    resume: bool = False,
 ) -> None:
     """Run the demo for every seed and record what came out.
 
@@ -109,11 +110,13 @@ def main(
         seeds: One demo each.
         catalogue: A compiled catalogue; by default the built-in one.
         name: Of the result files.
-        out: Folder for the runs; emptied first.
+        out: Folder for the runs; emptied first, unless resumed.
         imitation_seconds: Budget of imitation before reinforcement learning.
         rl_seconds: Budget of reinforcement learning.
+        resume: Keep what is finished; wall times are then not of whole runs.
     """
-    shutil.rmtree(out, ignore_errors=True)
+    if not resume:
+        shutil.rmtree(out, ignore_errors=True)
     demos, runs = [], {}
     for seed in seeds:
         demo = replace(
@@ -123,6 +126,7 @@ def main(
             catalogue=catalogue,
             imitation_seconds=imitation_seconds,
             rl_seconds=rl_seconds,
+            resume=resume,
         )
         began = time.monotonic()
         report, comparisons = example.main(demo)

@@ -153,16 +153,11 @@ def score(demo: Demo) -> tuple[Report, list[Comparison]]:
     config = BenchConfig(EnvConfig(options=options, max_turns=demo.max_turns), "test", demo.test_goals)
     players, folder = agents(demo), demo.out / "bench"
     report, found = None, []
-    for rival, learners in (
-        (f"{LONG} (sampled)", (f"{RL} (sampled)",)),
-        (f"{LONG} (greedy)", (f"{RL} (greedy)",)),
-        (DEMONSTRATOR, (f"{RL} (sampled)", f"{RL} (greedy)")),
-        (HEURISTIC, (f"{RL} (sampled)", f"{RL} (greedy)")),
-    ):
+    for rival in (f"{LONG} (sampled)", f"{LONG} (greedy)", DEMONSTRATOR, HEURISTIC):
         # Only the first of these calls plays; the others compare the same episodes with another rival.
         resume = demo.resume or report is not None
         report = bench(players, config, folder, baseline=rival, resume=resume, show_progress=True)
-        found += [one for one in report.comparisons if one.agent in learners]
+        found += [one for one in report.comparisons if one.agent in (f"{RL} (sampled)", f"{RL} (greedy)")]
     assert report is not None
     return report, found
 
