@@ -10,6 +10,7 @@ compiled by `sparring webshop build`.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
@@ -29,10 +30,18 @@ from sparring.report import Comparison, Report
 from sparring.runs import RunFolder
 
 
-def figures_of(report: Report, comparisons: list[Comparison], seconds: float) -> dict[str, Any]:
+def recorded_seconds(name: str, seed: int) -> int | None:
+    """How long a seed's run took, as recorded before."""
+    path = RESULTS / f"{name}.json"
+    seeds = json.loads(path.read_text())["figures"]["seeds"] if path.exists() else {}
+    seconds: int | None = seeds.get(str(seed), {}).get("wall_s")
+    return seconds
+
+
+def figures_of(report: Report, comparisons: list[Comparison], seconds: int | None) -> dict[str, Any]:
     """What is recorded of one seed."""
     return {
-        "wall_s": round(seconds),
+        "wall_s": seconds,
         "test_goals": report.rows[0].tasks,
         "agents": {
             row.agent: {
@@ -113,10 +122,11 @@ def main(
         out: Folder for the runs; emptied first, unless resumed.
         imitation_seconds: Budget of imitation before reinforcement learning.
         rl_seconds: Budget of reinforcement learning.
-        resume: Keep what is finished; wall times are then not of whole runs.
+        resume: Keep what is finished, and the wall times that were recorded of it.
     """
     if not resume:
         shutil.rmtree(out, ignore_errors=True)
+    before = {seed: recorded_seconds(name, seed) for seed in seeds} if resume else {}
     demos, runs = [], {}
     for seed in seeds:
         demo = replace(
@@ -131,7 +141,8 @@ def main(
         began = time.monotonic()
         report, comparisons = example.main(demo)
         demos.append(demo)
-        runs[str(seed)] = figures_of(report, comparisons, time.monotonic() - began)
+        seconds = before[seed] if resume else round(time.monotonic() - began)
+        runs[str(seed)] = figures_of(report, comparisons, seconds)
         settings = {"imitation_s": imitation_seconds, "rl_s": rl_seconds, "error_rate": demo.error_rate}
         record(
             name,
