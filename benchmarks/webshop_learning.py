@@ -68,7 +68,7 @@ def by_product(demo: example.Demo, resamples: int = 10_000) -> dict[str, Any]:
     Several held-out goals share a product, so that they are not independent; these intervals are the honest ones.
     """
     env: Any = load_env(demo)
-    product_of = {task: env.shop.book[int(task.rpartition("-")[2])].asin for task in env.task_ids("test")}
+    product_of = {task: env.reset(options={"task": task}) and env.goal.asin for task in env.task_ids("test")}
     episodes = {}
     for folder in (demo.out / "bench" / "agents").iterdir():
         lines = (folder / "episodes.jsonl").read_text().splitlines()
