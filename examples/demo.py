@@ -88,8 +88,10 @@ def reinforcement(demo: Demo) -> list[str]:
 
 
 def command(arguments: Sequence[str], resume: bool) -> list[str]:
-    """A `sparring train` command line for this interpreter."""
-    return [sys.executable, "-m", "sparring", "train", *arguments, *(("--resume",) if resume else ())]
+    """A `sparring train` command line for this interpreter; a run that is continued has its settings already."""
+    trainer, flag, folder, *settings = arguments
+    begun = resume and (Path(folder) / "config.toml").exists()
+    return [sys.executable, "-m", "sparring", "train", trainer, flag, folder, *(("--resume",) if begun else settings)]
 
 
 def train(demo: Demo, data: Path) -> None:
