@@ -6,7 +6,7 @@ import argparse
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +47,11 @@ def parse(kind: type[ConfigT], trainer: str, arguments: Sequence[str], descripti
     program = f"sparring train {trainer}"
     if source is None:
         return tyro.cli(kind, args=rest, prog=program, description=description)
-    return tyro.cli(kind, args=rest, prog=program, description=description, default=_read(kind, trainer, source))
+    stored = _read(kind, trainer, source)
+    # A dictionary that is not empty would turn `--env.options name value` into one flag for each name.
+    bare = replace(stored, env=replace(stored.env, options={}))
+    parsed = tyro.cli(kind, args=rest, prog=program, description=description, default=bare)
+    return parsed if parsed.env.options else replace(parsed, env=replace(parsed.env, options=stored.env.options))
 
 
 def run_command(

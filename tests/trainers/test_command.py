@@ -56,6 +56,15 @@ def test_settings_of_a_file_and_of_the_run_to_continue(tmp_path: Path) -> None:
         parse(sft.Config, "sft", ["--config", str(tmp_path / "none.toml")])
 
 
+def test_stored_options_are_kept_and_can_be_given_again(tmp_path: Path) -> None:
+    config = grpo.Config(run=tmp_path / "run", env=EnvConfig(options={"catalogue": "shop"}))
+    RunFolder.create(config.run, "grpo", config)
+    again = ["--run", str(config.run), "--resume"]
+    assert parse(grpo.Config, "grpo", again).env.options == {"catalogue": "shop"}
+    other = parse(grpo.Config, "grpo", [*again, "--env.options", "catalogue", "other"])
+    assert other.env.options == {"catalogue": "other"}
+
+
 def test_sparring_train(tmp_path: Path, copy_model: Path, copy_env: EnvConfig) -> None:
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
     common = f"--env.id {copy_env.id} --agent.max-action-tokens 8 --steps 2 --eval-every 1 --eval-episodes 4"
