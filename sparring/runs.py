@@ -34,6 +34,14 @@ _converter.register_unstructure_hook(Path, str)
 _converter.register_structure_hook(Path, lambda value, _: Path(value))
 
 
+def cache_folder() -> Path:
+    """Where generated files are kept: `$SPARRING_CACHE`, else `sparring` in the user's cache folder."""
+    own = os.environ.get("SPARRING_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sparring"
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader (or a crash) sees the old version or the new one, never a part."""
     partial = path.with_name(path.name + ".partial")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparring.agents.models.folders import cache_folder
 from sparring.errors import InvalidConfig, InvalidData, need, unknown
+from sparring.runs import cache_folder
 
 NAMES = ("tiny", "smollm2")
 

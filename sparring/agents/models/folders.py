@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-
-def cache_folder() -> Path:
-    """Where models are kept that were built or converted on first use: `$SPARRING_CACHE`, or `~/.cache/sparring`."""
-    named = os.environ.get("SPARRING_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "sparring"
 
 
 @contextmanager

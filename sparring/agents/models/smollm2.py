@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from sparring.agents.models.folders import cache_folder, complete_folder
+from sparring.agents.models.folders import complete_folder
 from sparring.errors import InvalidData, MissingExtra, need
+from sparring.runs import cache_folder
 
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from sparring.envs.web.webshop.catalogue import VERSION, read_manifest
 from sparring.errors import InvalidData
+from sparring.runs import cache_folder
 
 DEFAULT_PRODUCTS = 1_200
 # A seed whose training and held-out goals are about equally hard for the first-hit policy: success .44 and .43.
 DEFAULT_SEED = 12
-
-
-def cache_folder() -> Path:
-    """Where generated files are kept: `$SPARRING_CACHE`, else `sparring` in the user's cache folder."""
-    own = os.environ.get("SPARRING_CACHE")
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sparring"
 
 
 def default_catalogue() -> Path:
