@@ -49,7 +49,7 @@ def main(
     goals: int = 100,
     max_turns: int = 8,
     demonstrations: int = 400,
-    lora_steps: int = 60,
+    lora_steps: int = 50,
     examples: int = 2,
     out: Path = Path("runs/smollm2"),
     seed: int = 0,
