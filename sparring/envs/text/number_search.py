@@ -64,7 +64,8 @@ class NumberSearch(TextEnv):
         self.secret = self._number[task.rpartition("/")[2]]
         self.low, self.high, self.asked, self.found = 0, len(self._names) - 1, 0, False
         text, info = self.observe()
-        instruction = f"find the secret number from {self._names[0]} to {self._names[-1]} with few questions"
+        first, middle, last = (self._names[at] for at in (0, len(self._names) // 2, -1))
+        instruction = f"find the secret number from {first} to {last}\nask < {middle} or = {middle} or the like"
         return text, info | {"task": task, "instruction": instruction}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:

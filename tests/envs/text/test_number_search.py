@@ -38,7 +38,7 @@ def test_an_episode_by_hand() -> None:
     env = make("NumberSearch-v1")
     text, info = env.reset(options={"task": "dev/07"})
     assert text == "low 00\nhigh 15"
-    assert info["instruction"] == "find the secret number from 00 to 15 with few questions"
+    assert info["instruction"] == "find the secret number from 00 to 15\nask < 08 or = 08 or the like"
     steps = [
         ("< 08", "low 00\nhigh 07", -1.0),  # 7 is less than 8
         ("< 04", "low 04\nhigh 07", -1.0),  # and not less than 4
