@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 _NORMAL = NormalDist()
 _CELLS_AT_ONCE = 1_000_000  # resampled indices held in memory together
+_FEW_TASKS = 5  # of the rarer outcome; below, the design effect is mostly noise and its interval covers too seldom
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def rate_interval(outcomes: ArrayLike, tasks: Sequence[str], *, level: float = 0
 
     With one episode a task it is plain Wilson. With more, the number of trials is divided by the design
     effect: the variance of the rate with tasks as the unit, over its variance were all trials independent
-    (at least 1). Where all outcomes are equal that ratio says nothing, and the number of tasks is used.
+    (at least 1). Where fewer than five tasks saw the rarer outcome that ratio says little, and there are at most as
+    many trials as tasks: a first success among many failures must not narrow the interval.
 
     Args:
         outcomes: 0 or 1, shape [N]. tasks: the task of each, N names.
@@ -116,7 +118,11 @@ def rate_interval(outcomes: ArrayLike, tasks: Sequence[str], *, level: float = 0
     residuals_T = sums_T - rate * counts_T
     clustered = float((residuals_T**2).sum()) * number_of_tasks / (number_of_tasks - 1) / trials**2
     independent = rate * (1 - rate) / trials
-    return wilson(rate, trials / max(1.0, clustered / independent), level=level)
+    effective = trials / max(1.0, clustered / independent)
+    saw_rarer_outcome = int((sums_T > 0).sum() if rate <= 0.5 else (sums_T < counts_T).sum())
+    if saw_rarer_outcome < _FEW_TASKS:
+        effective = min(effective, number_of_tasks)
+    return wilson(rate, effective, level=level)
 
 
 def mean_interval(
@@ -130,7 +136,8 @@ def mean_interval(
     """Bootstrap interval of a mean, clustered by task: whole tasks are drawn with replacement.
 
     Bias-corrected and accelerated, because scores in [0, 1] are skewed. Where all tasks agree the interval is
-    a point: a bootstrap can't show what it has never seen.
+    a point: a bootstrap can't show what it has never seen. It is too narrow for fewer than about twenty tasks, and
+    where a few tasks hold most of the episodes or nearly all tasks agree.
 
     Args:
         values: shape [N], finite. tasks: the task of each, N names. rng: draws the resamples.

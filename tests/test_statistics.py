@@ -70,6 +70,16 @@ def test_rate_of_only_successes_counts_tasks() -> None:
     assert rate_interval([1] * 40, names(10) * 4) == wilson(1.0, 10)
 
 
+def test_a_first_success_narrows_no_interval() -> None:
+    # 10 tasks of 4 episodes: none succeeds, or one episode does. With one success the design effect is
+    # (0.9² + 9·0.1²) · 10/9 / 40² over (1/40 · 39/40) / 40 = 1.03, which would make 39 trials of what were 10 before.
+    # Fewer than five tasks saw a success, so 10 stay.
+    tasks = names(10) * 4
+    assert rate_interval([0] * 40, tasks) == wilson(0.0, 10)
+    assert rate_interval([1] + [0] * 39, tasks) == wilson(1 / 40, 10)
+    assert rate_interval([0] + [1] * 39, tasks) == wilson(39 / 40, 10)
+
+
 def test_mean_interval_is_near_the_normal_one_for_many_tasks() -> None:
     values = generator(1).normal(0.5, 0.2, size=2_000)
     found = mean_interval(values, names(2_000), rng=generator())
@@ -182,6 +192,35 @@ def test_coverage_of_the_clustered_rate() -> None:
         hits += not rate_interval(outcomes, np.repeat(names(50), 4).tolist()).excludes(0.5)
     # Binomial(400, 0.95): mean 380, deviation 4.4.
     assert 366 <= hits <= 394
+
+
+@pytest.mark.parametrize("chance", [0.02, 0.05, 0.95])
+def test_coverage_of_the_clustered_rate_near_its_ends(chance: float) -> None:
+    # 40 tasks of 8 episodes; a task's own probability is Beta(0.43·p, 0.43·(1-p)), so that two episodes of it
+    # correlate by 1 / (1 + 0.43) = 0.7.
+    rng = generator(11)
+    hits = 0
+    for _ in range(400):
+        chances = np.repeat(rng.beta(0.43 * chance, 0.43 * (1 - chance), size=40), 8)
+        outcomes = (rng.random(320) < chances).astype(float)
+        hits += not rate_interval(outcomes, np.repeat(names(40), 8).tolist()).excludes(chance)
+    # Binomial(400, 0.95): mean 380, deviation 4.4. More is no fault: the interval is wide here by design.
+    assert hits >= 366
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0.3, 0.1), (0.1, 0.1)])
+def test_coverage_of_the_paired_difference(wins: float, losses: float) -> None:
+    # 40 tasks, one episode each, outcomes 0 and 1: a difference is 1, -1 or 0, so its mean is wins - losses.
+    rng = generator(12)
+    hits = 0
+    for _ in range(300):
+        differences = rng.choice([1.0, -1.0, 0.0], p=[wins, losses, 1 - wins - losses], size=40)
+        first = {name: [float(value > 0)] for name, value in zip(names(40), differences, strict=True)}
+        second = {name: [float(value < 0)] for name, value in zip(names(40), differences, strict=True)}
+        found = paired_difference(first, second, rng=rng, resamples=400).difference
+        hits += not found.excludes(wins - losses)
+    # Binomial(300, 0.95) lies below 271 once in 1,000; the bootstrap of 40 tasks truly covers about 0.92 to 0.93.
+    assert hits >= 264
 
 
 def test_spread_over_seeds() -> None:
