@@ -146,7 +146,10 @@ class Report:
             "",
             "Brackets are 95 % intervals: Wilson's for success, bootstrap clustered by task for means. Claims rest on "
             "the paired differences, not on whether two intervals overlap. An interval that is a point says that all "
-            "tasks agreed, not that nothing else can happen.",
+            "tasks agreed, not that nothing else can happen. p is the exact sign test of tasks won against tasks lost: "
+            "it asks how often, not by how much, so it may disagree with the interval of the mean. Nothing is corrected "
+            "for the number of comparisons. Tasks count as independent; where several share their material (goals of one "
+            "product), the intervals are too narrow.",
         ]
         return "\n".join(lines) + "\n"
 
@@ -277,7 +280,7 @@ def _row_table(rows: Sequence[Row]) -> list[str]:
         )
     spreads = [row for row in rows if row.seed_scores is not None]
     if spreads:
-        lines += ["", _line(("agent", "score by seed: mean", "deviation", "low", "high")), _line(["---"] * 5)]
+        lines += ["", _line(("agent", "score by seed: mean", "deviation", "lowest", "highest")), _line(["---"] * 5)]
         for row in spreads:
             assert row.seed_scores is not None
             one = row.seed_scores
