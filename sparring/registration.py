@@ -168,6 +168,7 @@ def make(
 def register_builtins() -> None:
     """Register what comes with sparring. Strings only: nothing is imported here."""
     register("sparring/WebShop-v1", "sparring.envs.web.webshop.env:WebShop", max_turns=100)
+    register("sparring/FrozenLake-v1", "sparring.envs.text.frozen_lake:FrozenLake")
     register("sparring/NumberSearch-v1", "sparring.envs.text.number_search:NumberSearch")
     register_wrapper("expert", "sparring.envs.wrappers:ShowExpert")
     register_wrapper("webshop-index", "sparring.envs.web.webshop.renderers:IndexClicks")

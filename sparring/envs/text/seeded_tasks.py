@@ -15,6 +15,8 @@ SPLITS = ("train", "dev", "test")
 _MOST_TASKS = 1_000_000
 # Of ten worlds one is kept for dev and one for test, by a checksum of what they look like.
 _SPLIT_OF_TENTH = {0: "test", 1: "dev"}
+# One draw in ten fits a small split, so that this many fail with probability 0.9 ** 400, about 5e-19.
+_MOST_DRAWS = 400
 
 World = TypeVar("World")
 
@@ -92,10 +94,17 @@ def draw_world(task: str, draw: Callable[[np.random.Generator], World], text: Ca
 
     A world belongs to the split that a checksum of its `text` says, so that equal worlds drawn from unequal seeds
     share their split. Draws go on until one belongs to the task's split.
+
+    Raises:
+        InvalidConfig: none of many does, since there are hardly any worlds.
     """
     rng = np.random.default_rng(seed_of(task))
     split = task.partition("/")[0]
-    while True:
+    for _ in range(_MOST_DRAWS):
         world = draw(rng)
         if _SPLIT_OF_TENTH.get(crc32(text(world).encode()) % 10, "train") == split:
             return world
+    raise InvalidConfig(
+        f'of {_MOST_DRAWS} worlds drawn for the task "{task}" none belongs to the split "{split}": with these options '
+        "there are too few worlds to divide. Make the world larger or more varied"
+    )

@@ -35,3 +35,9 @@ def test_no_seed_and_no_world_is_in_two_splits() -> None:
 def test_a_count_out_of_range_is_refused() -> None:
     with pytest.raises(InvalidConfig, match='split "train" must have 1 to 1,000,000 tasks, got 0'):
         SeededSplits(0, 1, 1)
+
+
+def test_too_few_worlds_to_divide_are_an_error_not_a_hang() -> None:
+    with pytest.raises(InvalidConfig, match="too few worlds"):
+        for split in SPLITS:
+            draw_world(f"{split}/0", lambda rng: "the only one", str)
