@@ -65,7 +65,9 @@ def figures_of(report: Report, comparisons: list[Comparison], seconds: int | Non
 def by_product(demo: example.Demo, resamples: int = 10_000) -> dict[str, Any]:
     """Differences with 95 % percentile intervals from a bootstrap over products instead of goals.
 
-    Several held-out goals share a product, so that they are not independent; these intervals are the honest ones.
+    Several held-out goals share a product, so that they are not independent; these intervals are the more honest ones.
+    They too are narrow where a few products hold most goals: `effective_products` is how many products of equal size
+    would weigh as evenly (L. Kish's (sum of sizes)² / sum of squares).
     """
     env: Any = load_env(demo)
     product_of = {task: env.reset(options={"task": task}) and env.goal.asin for task in env.task_ids("test")}
@@ -89,7 +91,8 @@ def by_product(demo: example.Demo, resamples: int = 10_000) -> dict[str, Any]:
             low, high = np.percentile(means, (2.5, 97.5))
             difference = {"estimate": float(gain.mean()), "low": float(low), "high": float(high)}
             found.setdefault(f"{learner} minus {rival}", {})[what] = difference
-    return {"products": len(products), "differences": found}
+    effective = float(counts_P.sum() ** 2 / (counts_P**2).sum())
+    return {"products": len(products), "effective_products": round(effective, 1), "differences": found}
 
 
 def load_env(demo: example.Demo) -> Any:
@@ -133,9 +136,12 @@ def draw(runs: list[example.Demo], name: str) -> None:
                 rows = [row for row in metrics if row.get(column) is not None]
                 label = f"{agent}, {column.split('_')[1]}" if number == 0 else None
                 seconds, scores = [row["seconds"] + after for row in rows], [row[column] for row in rows]
-                axes.plot(seconds, scores, style, color=colour, alpha=0.7, label=label)
+                axes.plot(seconds, scores, style, marker=".", color=colour, alpha=0.7, label=label)
     axes.set(
-        xlabel="seconds of training, one core", ylabel="score on dev goals", title=f"{len(runs)} seeds", ylim=(0, 1)
+        xlabel="seconds of training, one core",
+        ylabel="score on 100 dev goals",
+        title=f"{len(runs)} seeds; the last evaluation comes before the end of training",
+        ylim=(0, 1),
     )
     axes.legend()
     figure.savefig(RESULTS / f"{name}.png", dpi=120)

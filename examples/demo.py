@@ -165,7 +165,7 @@ def score(demo: Demo) -> tuple[Report, list[Comparison]]:
 
 
 def draw(demo: Demo, report: Report) -> Path:
-    """Draw the score on held-out (dev) goals over the time trained, with the scores of those who do not learn."""
+    """Draw the score on dev goals over the time trained, with the scores on test goals of those who do not learn."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -178,14 +178,17 @@ def draw(demo: Demo, report: Report) -> Path:
                 [row["seconds"] + after for row in rows],
                 [row[column] for row in rows],
                 style,
+                marker=".",
                 color=colour,
                 label=label,
             )
     for name, colour in ((RANDOM, "0.6"), (HEURISTIC, "0.3"), (DEMONSTRATOR, "C4")):
         found = report.row(name).score
         if found is not None:
-            axes.axhline(found.estimate, color=colour, linestyle=":", label=name)
-    axes.set(xlabel="seconds of training, one core", ylabel="score on dev goals", title="WebShop from scratch on a CPU")
+            axes.axhline(found.estimate, color=colour, linestyle=":", label=f"{name} (test goals)")
+    axes.set(
+        xlabel="seconds of training, one core", ylabel="score on 100 dev goals", title="WebShop from scratch on a CPU"
+    )
     axes.set_ylim(0, 1)
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     path = demo.out / "demo.png"
@@ -207,7 +210,8 @@ def main(demo: Demo) -> tuple[Report, list[Comparison]]:
     report, comparisons = score(demo)
     picture = draw(demo, report)
     print("\n" + report.to_markdown().split("\n## ")[0])
-    print("Difference in score and in success, goal by goal, with 95 % intervals:\n")
+    print("Difference in score and in success, goal by goal, with 95 % intervals (several goals share a product,")
+    print("so they are narrower than for products nobody saw; benchmarks/README.md has those over products):\n")
     for one in comparisons:
         print(f"  {one.agent} − {one.baseline}: {interval(one.score)} score, {interval(one.success)} success")
     print(f"\nLearning curve: {picture}. It took {time.monotonic() - began:.0f} s in all.")

@@ -146,10 +146,10 @@ class Report:
             "",
             "Brackets are 95 % intervals: Wilson's for success, bootstrap clustered by task for means. Claims rest on "
             "the paired differences, not on whether two intervals overlap. An interval that is a point says that all "
-            "tasks agreed, not that nothing else can happen. p is the exact sign test of tasks won against tasks lost: "
-            "it asks how often, not by how much, so it may disagree with the interval of the mean. Nothing is corrected "
-            "for the number of comparisons. Tasks count as independent; where several share their material (goals of one "
-            "product), the intervals are too narrow.",
+            "tasks agreed, not that nothing else can happen. p is the exact sign test of tasks won against tasks "
+            "lost: it asks how often, not by how much, so it may disagree with the interval of the mean. Nothing is "
+            "corrected for the number of comparisons. Tasks count as independent; where several share their material "
+            "(goals of one product), the intervals are too narrow.",
         ]
         return "\n".join(lines) + "\n"
 
