@@ -4,34 +4,72 @@ Names carry the axes of a tensor: N sampled tokens, V vocabulary, U distinct all
 episodes, K turns, G groups.
 """
 
-from sparring.trainers.losses.advantages import Advantage, group_advantages, zero_variance
+from sparring.trainers.losses.advantages import (
+    Advantage,
+    gigpo_advantages,
+    group_advantages,
+    overlong_penalty,
+    turn_group_advantages,
+    zero_variance,
+)
 from sparring.trainers.losses.aggregation import Aggregation, aggregate, token_weights
+from sparring.trainers.losses.contrastive import copg_loss
 from sparring.trainers.losses.cross_entropy import negative_log_likelihood
 from sparring.trainers.losses.gae import bilevel_advantages, discounted_returns, generalized_advantages, whiten
+from sparring.trainers.losses.importance import (
+    ImportanceLevel,
+    ImportanceWeights,
+    mismatch_metrics,
+    truncated_importance_weights,
+)
 from sparring.trainers.losses.logprobs import AllowedSets, TokenScores, selected_logprobs
-from sparring.trainers.losses.policy_gradient import KLEstimator, Surrogate, clipped_surrogate, kl_estimate
+from sparring.trainers.losses.policy_gradient import (
+    KLEstimator,
+    Surrogate,
+    TOPRRatio,
+    cispo_loss,
+    clipped_surrogate,
+    kl_estimate,
+    topr_loss,
+)
+from sparring.trainers.losses.ratios import log_ratio, sequence_log_ratio, sequence_means, sequence_sums
 from sparring.trainers.losses.values import awr_weights, expectile_loss, polyak_update, value_loss
 
 __all__ = [
     "Advantage",
     "Aggregation",
     "AllowedSets",
+    "ImportanceLevel",
+    "ImportanceWeights",
     "KLEstimator",
     "Surrogate",
+    "TOPRRatio",
     "TokenScores",
     "aggregate",
     "awr_weights",
     "bilevel_advantages",
+    "cispo_loss",
     "clipped_surrogate",
+    "copg_loss",
     "discounted_returns",
     "expectile_loss",
     "generalized_advantages",
+    "gigpo_advantages",
     "group_advantages",
     "kl_estimate",
+    "log_ratio",
+    "mismatch_metrics",
     "negative_log_likelihood",
+    "overlong_penalty",
     "polyak_update",
     "selected_logprobs",
+    "sequence_log_ratio",
+    "sequence_means",
+    "sequence_sums",
     "token_weights",
+    "topr_loss",
+    "truncated_importance_weights",
+    "turn_group_advantages",
     "value_loss",
     "whiten",
     "zero_variance",
