@@ -124,11 +124,13 @@ def wrapper_module(name: str) -> ModuleType:
 def full_id(id: str) -> str:
     """Complete a short id: `WebShop-v1` stands for `sparring/WebShop-v1`.
 
+    Ours come first: `FrozenLake-v1` is the one in text, not Gymnasium's of that name.
+
     Raises:
         UnknownName: nothing is registered under either; the message names the nearest ids.
     """
     load_plugins()
-    for candidate in (id, f"sparring/{id}"):
+    for candidate in (f"sparring/{id}", id):
         if candidate in registry:
             return candidate
     raise unknown("environment", id, _ours, "`sparring envs` lists what is registered.")
@@ -170,6 +172,8 @@ def register_builtins() -> None:
     register("sparring/WebShop-v1", "sparring.envs.web.webshop.env:WebShop", max_turns=100)
     register("sparring/FrozenLake-v1", "sparring.envs.text.frozen_lake:FrozenLake")
     register("sparring/NumberSearch-v1", "sparring.envs.text.number_search:NumberSearch")
+    register("sparring/MiniGrid-v1", "sparring.envs.text.babyai.env:MiniGrid")
+    register("sparring/BabyAI-v1", "sparring.envs.text.babyai.env:MiniGrid", level="BabyAI-GoToLocal-v0")
     register_wrapper("expert", "sparring.envs.wrappers:ShowExpert")
     register_wrapper("webshop-index", "sparring.envs.web.webshop.renderers:IndexClicks")
     register_wrapper("webshop-match", "sparring.envs.web.webshop.renderers:MatchCounts")

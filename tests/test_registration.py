@@ -76,6 +76,7 @@ def test_the_first_wrapper_is_innermost() -> None:
 
 def test_a_short_id_stands_for_ours() -> None:
     assert full_id("WebShop-v1") == full_id("sparring/WebShop-v1") == "sparring/WebShop-v1"
+    assert full_id("FrozenLake-v1") == "sparring/FrozenLake-v1"  # Gymnasium has one of that name, not in text
 
 
 def test_misspelt_names_are_corrected() -> None:
