@@ -170,8 +170,10 @@ def make(
 def register_builtins() -> None:
     """Register what comes with sparring. Strings only: nothing is imported here."""
     register("sparring/WebShop-v1", "sparring.envs.web.webshop.env:WebShop", max_turns=100)
+    register("sparring/Blackjack-v1", "sparring.envs.text.blackjack:Blackjack")
     register("sparring/FrozenLake-v1", "sparring.envs.text.frozen_lake:FrozenLake")
     register("sparring/NumberSearch-v1", "sparring.envs.text.number_search:NumberSearch")
+    register("sparring/TwentyQuestions-v1", "sparring.envs.text.twenty_questions.env:TwentyQuestions")
     register("sparring/MiniGrid-v1", "sparring.envs.text.babyai.env:MiniGrid")
     register("sparring/BabyAI-v1", "sparring.envs.text.babyai.env:MiniGrid", level="BabyAI-GoToLocal-v0")
     register_wrapper("expert", "sparring.envs.wrappers:ShowExpert")
