@@ -172,6 +172,7 @@ def register_builtins() -> None:
     register("sparring/WebShop-v1", "sparring.envs.web.webshop.env:WebShop", max_turns=100)
     register("sparring/Blackjack-v1", "sparring.envs.text.blackjack:Blackjack")
     register("sparring/FrozenLake-v1", "sparring.envs.text.frozen_lake:FrozenLake")
+    register("sparring/NumberLine-v1", "sparring.envs.text.number_line:NumberLine")
     register("sparring/NumberSearch-v1", "sparring.envs.text.number_search:NumberSearch")
     register("sparring/TwentyQuestions-v1", "sparring.envs.text.twenty_questions.env:TwentyQuestions")
     register("sparring/MiniGrid-v1", "sparring.envs.text.babyai.env:MiniGrid")
