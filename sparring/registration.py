@@ -174,6 +174,7 @@ def register_builtins() -> None:
     register("sparring/FrozenLake-v1", "sparring.envs.text.frozen_lake:FrozenLake")
     register("sparring/NumberLine-v1", "sparring.envs.text.number_line:NumberLine")
     register("sparring/NumberSearch-v1", "sparring.envs.text.number_search:NumberSearch")
+    register("sparring/Sokoban-v1", "sparring.envs.text.sokoban:Sokoban")
     register("sparring/TwentyQuestions-v1", "sparring.envs.text.twenty_questions.env:TwentyQuestions")
     register("sparring/MiniGrid-v1", "sparring.envs.text.babyai.env:MiniGrid")
     register("sparring/BabyAI-v1", "sparring.envs.text.babyai.env:MiniGrid", level="BabyAI-GoToLocal-v0")
