@@ -36,8 +36,8 @@ class GymnasiumText(TextEnv):
 
     A task is a seed of the inner environment (`train/17` is `reset(seed=17)`), and the whole luck of an episode with
     it; what the outer seed draws is the task. Other seeds may begin alike. An action that is not named is a no-op:
-    it takes a turn and `no_op_reward`, and the inner environment does not see it. The inner environment's own info
-    is `info["inner"]`, at its end too; `info["score"]` comes with every end, a truncated one included.
+    it takes a turn and `no_op_reward`, and the inner environment does not see it. What the inner environment says in
+    the info of a step is `info["inner"]`. `info["score"]` comes with every end, a truncated one included.
 
     Args:
         env: id of a registered Gymnasium environment, or a function that makes one.

@@ -106,6 +106,7 @@ def test_it_keeps_the_contract(make: Any) -> None:
 
 def test_the_probe_finds_what_is_exact() -> None:
     assert cart_pole().snapshot_kind is SnapshotKind.COPY
+    assert GymnasiumText("Blackjack-v1").snapshot_kind is SnapshotKind.COPY  # whose episodes may last one step
     assert GymnasiumText(Uncopied).snapshot_kind is SnapshotKind.REPLAY
     assert GymnasiumText(HalfCopied).snapshot_kind is SnapshotKind.REPLAY
     fickle = GymnasiumText(lambda: Uncopied(fickle=True))
