@@ -96,7 +96,10 @@ class FrozenLake(GymnasiumText):
         return "\n".join(lines)
 
     def expert_action(self) -> str:
-        """The move that most likely leads to the goal, by value iteration: the shortest way on ice that holds."""
+        """The move that most likely leads to the goal in the end, by value iteration: a shortest way on ice that holds.
+
+        It takes no account of the turns left, so that on slippery ice it is the best only where they are many.
+        """
         inner: Any = self.inner
         return ACTIONS[best_moves(lake_map(self._task, self._size, self._hole_share), *self._ice)[inner.s]]
 
