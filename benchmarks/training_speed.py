@@ -36,8 +36,8 @@ from sparring.trainers import grpo, sft
 from sparring.trainers.batch import Batch, Sample, collate, micro_batches, score_tokens
 from sparring.trainers.checkpoint import load_learner
 from sparring.trainers.losses import aggregate, clipped_surrogate, token_weights
+from sparring.trainers.policy_update import update_policy
 from sparring.trainers.session import LoopConfig
-from sparring.trainers.tally import Tally
 
 SEED, VOCABULARY, SEQUENCES, MICRO_BATCH_TOKENS = 0, 2048, 64, 4096
 
@@ -76,7 +76,7 @@ def gradient_speed(model: Any, length: int, repeats: int) -> dict[str, float]:
 
     def batches() -> list[Batch]:
         return [
-            collate([samples[row] for row in rows], VOCABULARY, weights_B=weights[rows], advantages_B=[1.0] * len(rows))
+            collate([samples[row] for row in rows], VOCABULARY, weights_B=weights[rows], advantages=[1.0] * len(rows))
             for rows in micro_batches(samples, MICRO_BATCH_TOKENS)
         ]
 
@@ -133,10 +133,9 @@ def step_times(steps: int) -> list[dict[str, float]]:
                 marks.append(time.process_time())
                 lessons = grpo.lessons_of(config, policy, collection)
                 marks.append(time.process_time())
-                for part, weights_B in grpo.minibatches(config, lessons, step):
-                    grpo.add_gradients(config, learner.model, None, part, weights_B, Tally(), is_fresh=True)
-                learner.optimizer.step()
-                learner.optimizer.zero_grad()
+                update_policy(
+                    config.objective, config.optim, learner, lessons, temperature=1.0, seed=0, step=step, progress=0.0
+                )
                 policy.weights_changed()
                 marks.append(time.process_time())
                 spent = [later - earlier for earlier, later in pairwise(marks)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,12 @@ from rich.table import Column, Table
 
 from sparring.errors import SparringError, unknown
 
-TRAINERS = {"sft": "imitation of trajectories", "grpo": "group policy gradient (GRPO, RLOO, Dr.GRPO)"}
+TRAINERS = {
+    "sft": "imitation of trajectories",
+    "grpo": "group policy gradient (GRPO, RLOO, Dr. GRPO, REINFORCE++, GSPO, GiGPO, DAPO)",
+    "ppo": "proximal policy optimisation with a critic of tokens or turns",
+    "archer": "off-policy critic over turns, policy gradient over tokens (ArCHer)",
+}
 
 USAGE = """\
 sparring: a gym in which LLM agents learn by acting over many turns
@@ -181,8 +187,10 @@ def _check(env: tyro.conf.Positional[str], /, options: dict[str, str] | None = N
     from sparring.settings import EnvConfig
     from sparring.testing import report
 
-    results = report(EnvConfig(env, options or {}).make)
-    table = Table("check", "result", "", title=env)
+    make = EnvConfig(env, options or {}).make
+    make().close()  # an unknown id or option is a mistake in the command, and no outcome of a check
+    results = report(make)
+    table = Table("check", "result", "what went wrong", title=env)
     for result in results:
         colour = {"passed": "green", "failed": "red"}.get(result.outcome, "yellow")
         table.add_row(result.check, f"[{colour}]{result.outcome}[/{colour}]", escape(result.message))
@@ -305,3 +313,6 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

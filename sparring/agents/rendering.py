@@ -270,14 +270,15 @@ def _assemble(
             if original.logprobs:
                 logprobs[start:stop] = original.logprobs
             constrained = original.constrained or (
-                not original.token_ids and _is_path(piece, trajectory.turns[turn].observation.actions, grammar)
+                not original.token_ids and is_path(piece, trajectory.turns[turn].observation.actions, grammar)
             )
             spans.append(Span(turn, start, stop, bool(original.token_ids), constrained))
         ids.extend(piece)
     return TokenSequence(np.array(ids, dtype=np.int64), turn_index >= 0, turn_index, logprobs, tuple(spans))
 
 
-def _is_path(ids: Sequence[int], actions: ActionSet | None, grammar: Grammar | None) -> bool:
+def is_path(ids: Sequence[int], actions: ActionSet | None, grammar: Grammar | None) -> bool:
+    """Whether constrained decoding could have taken these ids."""
     if grammar is None or actions is None or not (actions.choices or actions.forms):
         return False
     try:

@@ -35,12 +35,14 @@ class Sample:
             which nothing precedes. The loss mask is 1 exactly there.
         logprobs_n: their log-probabilities as sampled, float32; nan where nothing sampled them (demonstrations).
         allowed_n: for each of them the sorted ids that constrained decoding admitted, or None if it was free.
+        turn_n: the turn of its episode that each belongs to; None where that is of no interest.
     """
 
     ids_T: Ints
     sampled_n: Ints
     logprobs_n: Floats
     allowed_n: tuple[Ints | None, ...]
+    turn_n: Ints | None = None
 
     def __post_init__(self) -> None:
         count = len(self.sampled_n)
@@ -83,7 +85,8 @@ def _sample(sequence: TokenSequence, trajectory: Trajectory, grammar: Grammar | 
             allowed_n += [None] * (span.stop - span.start)
         if not span.sampled:
             logprobs_n[len(allowed_n) - (span.stop - span.start) : len(allowed_n)] = np.nan
-    return Sample(sequence.ids, sampled_n, logprobs_n, tuple(allowed_n))
+    turn_n = sequence.turn_index[sampled_n].astype(np.int64)
+    return Sample(sequence.ids, sampled_n, logprobs_n, tuple(allowed_n), turn_n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class Batch:
     old_logprobs_N: Tensor  # float32 [N]: as sampled; nan in demonstrations
     advantages_N: Tensor  # float32 [N]: 0 where none were given
     weights_N: Tensor  # float32 [N]: what a token counts in the loss of its optimiser step
+    row_N: Tensor  # int64 [N]: the sequence that each sampled token stands in
     allowed: AllowedSets | None  # bool [U, V] and int64 [N]; None where every token was drawn freely
 
     def to(self, device: torch.device) -> Batch:
@@ -106,6 +110,7 @@ class Batch:
             self.old_logprobs_N.to(device),
             self.advantages_N.to(device),
             self.weights_N.to(device),
+            self.row_N.to(device),
             None if allowed is None else AllowedSets(allowed.allowed_UV.to(device), allowed.index_N.to(device)),
         )
 
@@ -115,7 +120,7 @@ def collate(
     vocabulary_size: int,
     *,
     weights_B: Sequence[float] | Tensor | None = None,
-    advantages_B: Sequence[float] | Tensor | None = None,
+    advantages: Sequence[float | Floats] | Tensor | None = None,
 ) -> Batch:
     """Pad samples into a batch.
 
@@ -123,29 +128,40 @@ def collate(
         samples: B of them.
         vocabulary_size: width V of the model's output.
         weights_B: what each sampled token of a sample counts (`losses.token_weights`); 1 by default.
-        advantages_B: the advantage of each sample, given to all its sampled tokens; 0 by default.
+        advantages: for each sample one number for all its sampled tokens, or one for each; 0 by default.
     """
-    lengths_B = [len(sample.ids_T) for sample in samples]
+    tokens_BT, mask_BT = pad(samples)
     counts_B = torch.tensor([len(sample.sampled_n) for sample in samples])
-    tokens_BT = np.zeros((len(samples), max(lengths_B)), dtype=np.int64)
-    mask_BT = np.zeros(tokens_BT.shape, dtype=np.bool_)
-    for row, sample in enumerate(samples):
-        tokens_BT[row, : lengths_B[row]] = sample.ids_T
-        mask_BT[row, sample.sampled_n] = True
-
-    def spread(values_B: Sequence[float] | Tensor | None, default: float) -> Tensor:
-        if values_B is None:
-            return torch.full((int(counts_B.sum()),), default)
-        return torch.repeat_interleave(torch.as_tensor(values_B, dtype=torch.float32), counts_B)
+    row_N = torch.repeat_interleave(torch.arange(len(samples)), counts_B)
+    weights_N = torch.ones(len(row_N)) if weights_B is None else torch.as_tensor(weights_B, dtype=torch.float32)[row_N]
+    advantages_N = np.zeros(len(row_N), dtype=np.float32)
+    if advantages is not None and len(samples):
+        advantages_N = np.concatenate(
+            [
+                np.broadcast_to(np.asarray(one, np.float32), len(sample.sampled_n))
+                for one, sample in zip(advantages, samples, strict=True)
+            ]
+        )
 
     return Batch(
-        torch.from_numpy(tokens_BT),
-        torch.from_numpy(mask_BT),
+        tokens_BT,
+        mask_BT,
         torch.from_numpy(np.concatenate([sample.logprobs_n for sample in samples])),
-        spread(advantages_B, 0.0),
-        spread(weights_B, 1.0),
+        torch.from_numpy(advantages_N),
+        weights_N,
+        row_N,
         _gather_allowed([one for sample in samples for one in sample.allowed_n], vocabulary_size),
     )
+
+
+def pad(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Ids padded with 0 on the right, int64 [B, T], and marks on sampled tokens, bool [B, T]."""
+    tokens_BT = np.zeros((len(samples), max(len(sample.ids_T) for sample in samples)), dtype=np.int64)
+    mask_BT = np.zeros(tokens_BT.shape, dtype=np.bool_)
+    for row, sample in enumerate(samples):
+        tokens_BT[row, : len(sample.ids_T)] = sample.ids_T
+        mask_BT[row, sample.sampled_n] = True
+    return torch.from_numpy(tokens_BT), torch.from_numpy(mask_BT)
 
 
 def _gather_allowed(allowed_N: Sequence[Ints | None], vocabulary_size: int) -> AllowedSets | None:
@@ -170,18 +186,23 @@ def _gather_allowed(allowed_N: Sequence[Ints | None], vocabulary_size: int) -> A
 
 
 def micro_batches(samples: Sequence[Sample], token_budget: int) -> Iterator[list[int]]:
-    """Cut samples into batches of like length.
+    """Cut samples into batches of like length (`cut_by_length`)."""
+    return cut_by_length([len(sample.ids_T) for sample in samples], token_budget)
+
+
+def cut_by_length(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+    """Cut rows into batches of like length.
 
     Args:
-        token_budget: tokens a batch may hold, padding included; a longer sample goes alone.
+        token_budget: tokens a batch may hold, padding included; a longer row goes alone.
     Yields:
-        Indices into `samples`, every one once, the longest samples first (so that a batch that does not fit into
+        Indices into `lengths`, every one once, the longest rows first (so that a batch that does not fit into
         memory fails at once).
     """
-    order = sorted(range(len(samples)), key=lambda index: (-len(samples[index].ids_T), index))
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     batch: list[int] = []
     for index in order:
-        width = len(samples[batch[0]].ids_T) if batch else 0
+        width = lengths[batch[0]] if batch else 0
         if batch and width * (len(batch) + 1) > token_budget:
             yield batch
             batch = []

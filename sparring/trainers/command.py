@@ -15,7 +15,7 @@ from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 from sparring.errors import InvalidConfig, SparringError
-from sparring.runs import RunFolder, from_plain
+from sparring.runs import RunFolder, from_plain, unknown_run
 
 ConfigT = TypeVar("ConfigT", bound=Any)
 
@@ -30,6 +30,7 @@ def parse(kind: type[ConfigT], trainer: str, arguments: Sequence[str], descripti
         kind: the trainer's config dataclass. trainer: its name.
     Raises:
         InvalidConfig: a file that does not fit, or a value outside what is allowed.
+        UnknownName: `--resume` of a folder that holds no run, which would otherwise begin one with all defaults.
     """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
@@ -42,8 +43,10 @@ def parse(kind: type[ConfigT], trainer: str, arguments: Sequence[str], descripti
         at = next(index for index, one in enumerate(rest) if one == "--config" or one.startswith("--config="))
         del rest[at : at + (1 if "=" in rest[at] else 2)]
         source = known.config
-    elif known.resume and RunFolder(known.run).config_path.exists():
+    elif known.resume and not {"-h", "--help"} & set(rest):
         source = RunFolder(known.run).config_path
+        if not source.exists():
+            raise unknown_run(known.run, "To begin one, leave out --resume.")
     program = f"sparring train {trainer}"
     if source is None:
         return tyro.cli(kind, args=rest, prog=program, description=description)

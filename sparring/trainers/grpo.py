@@ -2,37 +2,42 @@
 
     python -m sparring.trainers.grpo --model runs/first --run runs/second --steps 100
     python -m sparring.trainers.grpo --model runs/first --run runs/third --advantage rloo --kl-coef 0.01
+    python -m sparring.trainers.grpo --model runs/first --run runs/dapo --drop-zero-variance --resample-attempts 2 \\
+        --max-episode-tokens 400 --overlong-tokens 80
+    python -m sparring.trainers.grpo --model runs/first --run runs/gigpo --advantage gigpo
     python -m sparring.trainers.grpo --run runs/second --resume
 
-GRPO (DeepSeekMath, arXiv:2402.03300), RLOO (arXiv:2402.14740) and Dr. GRPO (arXiv:2503.20783), for episodes of
-many turns: an episode is one sequence (or one a turn, under a memory style whose prompts do not extend each
-other), its return gives all its sampled tokens one advantage, and observations are masked out.
+GRPO (DeepSeekMath, arXiv:2402.03300), RLOO (arXiv:2402.14740), Dr. GRPO (arXiv:2503.20783), REINFORCE++
+(arXiv:2501.03262), GiGPO (arXiv:2505.10978), with the surrogates of PPO, GSPO and CISPO, and DAPO's sampling
+(arXiv:2503.14476), for episodes of many turns: an episode is one sequence (or one a turn, under a memory style whose
+prompts do not extend each other), and observations are masked out.
 
 Departures from the papers:
 1. A group shares task *and* environment seed, so that its members differ by the policy's draws alone.
-2. The old policy's log-probabilities are those recorded while sampling; no pass recomputes them. Sampler and trainer
-   share their weights, and `mismatch` in the metrics (mean difference before the first update) shows that they agree.
-3. KL to a reference is off unless asked for, and is then a loss (k3), never part of the reward.
+2. The old policy's log-probabilities are those recorded while sampling; no pass recomputes them (unless `--correction`
+   asks for it). Sampler and trainer share their weights, and `mismatch` in the metrics (mean difference before the
+   first update) shows that they agree.
+3. KL to a reference is off unless asked for, and is then a loss (k3), never part of the reward; so too in REINFORCE++.
 4. Losses are averaged over all tokens of the batch (DAPO); GRPO's own mean per sequence is
    `--aggregation seq-mean-token-mean`, Dr. GRPO's constant `seq-mean-token-sum-norm`.
 5. Dropout is off while training: the ratio of new to old probabilities must be 1 before the first step.
 6. Groups with fewer than two members left (failed environments) teach nothing and are left out. Episodes that overran
    the context count in their group's mean, and are left out of the loss.
+7. GiGPO's anchors are equal observation texts, less what `--anchor-ignores` matches; no similarity search.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+import regex
 import torch
 import tyro
-from torch import Tensor
 
 from sparring import trajectories
 from sparring.agents.hf import HFPolicy
@@ -41,25 +46,25 @@ from sparring.errors import InvalidConfig
 from sparring.rollout import Setting
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
-from sparring.trainers.batch import Sample, collate, micro_batches, samples_of, score_tokens, vocabulary_size
+from sparring.trainers.batch import samples_of
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
 from sparring.trainers.collect import Collection, action_tokens, collect_groups, group_starts, training_split
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.losses import (
-    Advantage,
-    Aggregation,
-    KLEstimator,
-    aggregate,
-    clipped_surrogate,
+    discounted_returns,
+    gigpo_advantages,
     group_advantages,
-    kl_estimate,
-    token_weights,
+    overlong_penalty,
+    turn_group_advantages,
 )
-from sparring.trainers.optim import OptimConfig, learning_rate, take_step
-from sparring.trainers.session import LoopConfig, Session, claim, cpu_threads, entropy
-from sparring.trainers.tally import Tally
+from sparring.trainers.optim import OptimConfig
+from sparring.trainers.policy_update import Lesson, ObjectiveConfig, update_policy
+from sparring.trainers.session import LoopConfig, Session, claim, cpu_threads
 from sparring.types import Stop, Trajectory
+
+Credit = Literal["grpo", "rloo", "dr_grpo", "reinforce++", "reinforce++-baseline", "gigpo", "turn"]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Config:
     agent: AgentConfig = field(default_factory=AgentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     loop: Annotated[LoopConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=LoopConfig)
+    objective: Annotated[ObjectiveConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=ObjectiveConfig)
     seed: int = 0
     """Of tasks, samples and minibatches."""
     resume: bool = False
@@ -94,28 +100,20 @@ class Config:
     resample_attempts: int = 0
     """With drop_zero_variance: how often to play other tasks in the place of groups left out."""
 
-    advantage: Advantage = "grpo"
-    """How an episode is compared with its group (`losses.advantages`)."""
-    aggregation: Aggregation = "token-mean"
-    """How the losses of tokens become one number (`losses.aggregation`)."""
-    max_episode_tokens: int = 512
-    """The constant that seq-mean-token-sum-norm divides by."""
-    epochs: int = 1
-    """Passes over the episodes of a step."""
-    minibatches: int = 1
-    """Optimiser steps in a pass; a group is never split between them."""
-    eps_low: float = 0.2
-    """The ratio of new to old probability may fall by this much before its gradient stops (PPO: 0.2)."""
-    eps_high: float = 0.28
-    """And rise by this much; higher above than below as in DAPO, which keeps entropy up."""
-    dual_clip: float | None = None
-    """Bound on the loss of a token with negative advantage, as a multiple of it (3 in arXiv:1912.09729)."""
-    kl_coef: float = 0.0
-    """Weight of the KL loss to the model that training started from; 0 needs no reference. GRPO: 0.04."""
-    kl_estimator: KLEstimator = "k3"
-    """How the KL is estimated from sampled tokens (`losses.policy_gradient`)."""
-    entropy_coef: float = 0.0
-    """Weight of the entropy bonus."""
+    advantage: Credit = "grpo"
+    """How an episode is compared with its group (`losses.advantages`), or a turn: gigpo adds a comparison with turns
+    of the group that saw the same observation, turn compares what followed each turn with the group at that turn."""
+    gamma: float = 0.95
+    """Discount from turn to turn, for gigpo and turn alone."""
+    step_weight: float = 1.0
+    """gigpo: weight of the comparison of turns beside that of episodes."""
+    normalise: bool = False
+    """gigpo: divide both comparisons by their standard deviations (the paper does so on ALFWorld, not on WebShop)."""
+    anchor_ignores: str = ""
+    """gigpo: a regular expression for what changes in an observation without meaning, such as counters or tags."""
+    overlong_tokens: int = 0
+    """DAPO's soft penalty: an episode's return falls by up to 1 over the last so many tokens below max_episode_tokens,
+    and by 1 beyond; 0 for none."""
     token_cost: float = 0.0
     """Taken off an episode's return for each sampled token, so that length is not free."""
     lora_rank: int = 0
@@ -125,34 +123,43 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, low in (
-            ("groups", 1), ("group_size", 2), ("epochs", 1), ("minibatches", 1), ("max_episode_tokens", 1),
-            ("resample_attempts", 0), ("eps_low", 0), ("eps_high", 0), ("kl_coef", 0), ("entropy_coef", 0),
-            ("token_cost", 0), ("lora_rank", 0), ("save_episodes_every", 0), ("seed", 0),
+            ("groups", 1), ("group_size", 2), ("resample_attempts", 0), ("overlong_tokens", 0), ("token_cost", 0),
+            ("step_weight", 0), ("lora_rank", 0), ("save_episodes_every", 0), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
-        if self.minibatches > self.groups:
+        if not 0 <= self.gamma <= 1:
+            raise InvalidConfig(f"gamma must lie within 0 and 1, got {self.gamma}")
+        if self.objective.minibatches > self.groups:
             raise InvalidConfig(
-                f"minibatches ({self.minibatches}) can't exceed groups ({self.groups}): a group is never split"
+                f"minibatches ({self.objective.minibatches}) can't exceed groups ({self.groups}): "
+                "a group is never split"
             )
-        if self.dual_clip is not None and self.dual_clip <= 1:
-            raise InvalidConfig(f"dual_clip must be above 1, got {self.dual_clip}")
+        if self.overlong_tokens > self.objective.max_episode_tokens:
+            raise InvalidConfig(
+                f"overlong_tokens ({self.overlong_tokens}) can't exceed max_episode_tokens "
+                f"({self.objective.max_episode_tokens})"
+            )
         if self.resample_attempts and not self.drop_zero_variance:
             raise InvalidConfig("resample_attempts replaces dropped groups: it needs drop_zero_variance")
+        try:
+            regex.compile(self.anchor_ignores)
+        except regex.error as error:
+            raise InvalidConfig(f"anchor_ignores must be a regular expression: {error}") from error
 
     @property
     def setting(self) -> Setting:
         """What the episodes share."""
         return Setting(self.env.full_id, self.env.wrappers, self.agent.memory, self.agent.system)
 
-    @property
-    def is_regularised(self) -> bool:
-        """Whether the loss has terms that do not depend on advantages."""
-        return self.kl_coef > 0 or self.entropy_coef > 0
-
     def learning_return(self, trajectory: Trajectory) -> float:
         """What an episode is worth to the trainer: its return less the cost of its tokens."""
-        return trajectory.total_reward - self.token_cost * action_tokens(trajectory)
+        tokens = action_tokens(trajectory)
+        worth = trajectory.total_reward - self.token_cost * tokens
+        if self.overlong_tokens:
+            lengths_S = torch.tensor([tokens])
+            worth += float(overlong_penalty(lengths_S, self.objective.max_episode_tokens, self.overlong_tokens))
+        return worth
 
 
 def train(config: Config) -> Path:
@@ -164,7 +171,7 @@ def train(config: Config) -> Path:
     """
     with claim(config.run, "grpo", replace(config, resume=False), resume=config.resume) as run:
         learner = load_learner(config.model, config.optim, run, lora_rank=config.lora_rank)
-        reference = load_reference(learner, run) if config.kl_coef else None
+        reference = load_reference(learner, run) if config.objective.kl_coef else None
         _train(config, run, learner, reference)
     return config.run
 
@@ -183,7 +190,18 @@ def _train(config: Config, run: RunFolder, learner: Learner, reference: Any | No
             with session.timed("rollout"):
                 collection, alike = play(config, policy, pool, step, split)
             with session.timed("update"):
-                learned = update(config, learner, policy, reference, collection, step, session.progress)
+                learned = update_policy(
+                    config.objective,
+                    config.optim,
+                    learner,
+                    lessons_of(config, policy, collection),
+                    reference=reference,
+                    temperature=config.agent.temperature,
+                    seed=config.seed,
+                    step=step,
+                    progress=session.progress,
+                )
+                policy.weights_changed()
             episodes = collection.trajectories
             session.count(
                 episodes=len(episodes),
@@ -226,145 +244,64 @@ def play(config: Config, policy: HFPolicy, pool: EnvPool, step: int, split: str)
     return Collection(tuple(kept), failed), alike / played
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """One sequence to learn from.
-
-    Attributes:
-        sample: its tokens. group: number of the group that its episode belongs to. advantage: of its episode.
-    """
-
-    sample: Sample
-    group: int
-    advantage: float
-
-
 def lessons_of(config: Config, policy: HFPolicy, collection: Collection) -> list[Lesson]:
     """Compare the episodes within their groups, and lay out their tokens."""
-    episodes = [(number, one) for number, group in enumerate(collection.groups) for one in group]
-    advantages_S = group_advantages(
-        torch.tensor([config.learning_return(one) for _, one in episodes], dtype=torch.float64),
-        torch.tensor([number for number, _ in episodes], dtype=torch.int64),
-        config.advantage,
-    )
+    episodes = [(number, one) for number, group in enumerate(collection.groups) for one in group if one.turns]
     grammar = policy.grammar if config.agent.constrained else None
     return [
-        Lesson(sample, number, advantage)
-        for (number, one), advantage in zip(episodes, advantages_S.tolist(), strict=True)
+        Lesson(sample, number, advantages_T[sample.turn_n])
+        for (number, one), advantages_T in zip(episodes, turn_advantages(config, episodes), strict=True)
         if one.stop is not Stop.CONTEXT_FULL
         for sample in samples_of(one, policy.chat, grammar, system=config.agent.system)
     ]
 
 
-def update(
-    config: Config,
-    learner: Learner,
-    policy: HFPolicy,
-    reference: Any | None,
-    collection: Collection,
-    step: int,
-    progress: float,
-) -> dict[str, float]:
-    """Take the optimiser steps on one step's episodes; return what to log about them.
+def turn_advantages(config: Config, episodes: Sequence[tuple[int, Trajectory]]) -> list[Floats]:
+    """The advantage of each turn of each episode, float32, one array an episode.
 
     Args:
-        reference: the frozen model that the KL loss holds on to, or None.
-        step, progress: for the learning rate (`optim.learning_rate`).
+        episodes: each with the number of its group, and at least one turn.
     """
-    lessons = lessons_of(config, policy, collection)
-    lr = learning_rate(config.optim, step, progress)
-    tally, tokens = Tally(), 0
-    losses: list[float] = []
-    norms: list[float] = []
-    began = time.monotonic()
-    for part, weights_B in minibatches(config, lessons, step):
-        losses.append(add_gradients(config, learner.model, reference, part, weights_B, tally, is_fresh=not losses))
-        norms.append(take_step(learner.optimizer, config.optim, lr))
-        tokens += sum(len(lesson.sample.ids_T) for lesson in part)
-    policy.weights_changed()
-    return {
-        "loss": float(np.mean(losses)) if losses else math.nan,
-        "grad_norm": float(np.mean(norms)) if norms else math.nan,
-        "lr": lr,
-        **tally.means(),
-        "tokens_per_second": tokens / (time.monotonic() - began),
-    }
+    returns_S = torch.tensor([config.learning_return(one) for _, one in episodes], dtype=torch.float64)
+    group_S = torch.tensor([number for number, _ in episodes], dtype=torch.int64)
+    turns_S = torch.tensor([len(one.turns) for _, one in episodes], dtype=torch.int64)
+    sequence_K = torch.repeat_interleave(torch.arange(len(episodes)), turns_S)
+    if config.advantage == "gigpo" or config.advantage == "turn":
+        rewards_K = torch.tensor([turn.reward for _, one in episodes for turn in one.turns], dtype=torch.float64)
+        ends_K = torch.zeros(len(rewards_K), dtype=torch.bool)
+        ends_K[turns_S.cumsum(0) - 1] = True
+        # What the trainer takes off an episode's return (tokens) is paid at its end.
+        plain_S = torch.tensor([one.total_reward for _, one in episodes], dtype=torch.float64)
+        rewards_K[ends_K] += returns_S - plain_S
+        to_go_K = discounted_returns(rewards_K, ends_K, config.gamma)
+        if config.advantage == "gigpo":
+            advantages_K = gigpo_advantages(
+                returns_S,
+                group_S,
+                to_go_K,
+                sequence_K,
+                anchors(config, episodes),
+                omega=config.step_weight,
+                normalise=config.normalise,
+            )
+        else:
+            turn_K = torch.cat([torch.arange(int(count)) for count in turns_S]) if len(episodes) else sequence_K
+            advantages_K = turn_group_advantages(to_go_K, sequence_K, turn_K, group_S)
+    else:
+        advantages_K = group_advantages(returns_S, group_S, config.advantage)[sequence_K]
+    return [part.float().numpy() for part in torch.split(advantages_K, turns_S.tolist())]
 
 
-def minibatches(config: Config, lessons: Sequence[Lesson], step: int) -> Iterator[tuple[list[Lesson], Tensor]]:
-    """Cut a step's lessons into minibatches of whole groups, in a new order each epoch.
-
-    Lessons with advantage 0 count in the mean over tokens but have no gradient of their own, unless KL or entropy
-    is part of the loss: otherwise they are weighed and left out, and a minibatch of nothing else is not yielded.
-
-    Yields:
-        The lessons of one optimiser step, B of them, and what a token of each counts in its loss, shape [B].
-    """
-    rng = np.random.default_rng(entropy(config.seed, step, "shuffle"))
-    groups = sorted({lesson.group for lesson in lessons})
-    for _ in range(config.epochs):
-        for numbers in np.array_split(rng.permutation(groups), config.minibatches):
-            part = [lesson for lesson in lessons if lesson.group in set(numbers.tolist())]
-            lengths_B = torch.tensor([len(lesson.sample.sampled_n) for lesson in part])
-            weights_B = token_weights(lengths_B, config.aggregation, max_tokens=config.max_episode_tokens)
-            rows = [row for row, lesson in enumerate(part) if lesson.advantage != 0 or config.is_regularised]
-            if rows:
-                yield [part[row] for row in rows], weights_B[rows]
-
-
-def add_gradients(
-    config: Config,
-    model: Any,
-    reference: Any | None,
-    lessons: Sequence[Lesson],
-    weights_B: Tensor,
-    tally: Tally,
-    *,
-    is_fresh: bool,
-) -> float:
-    """Add the gradient of the loss on some lessons to the model's, micro-batch by micro-batch; return the loss.
-
-    Args:
-        weights_B: what a token of each of the B lessons counts, shape [B].
-        is_fresh: whether the weights are still those that sampled the lessons.
-    """
-    samples = [lesson.sample for lesson in lessons]
-    advantages_B = torch.tensor([lesson.advantage for lesson in lessons])
-    total = 0.0
-    for rows in micro_batches(samples, config.optim.micro_batch_tokens):
-        batch = collate(
-            [samples[row] for row in rows],
-            vocabulary_size(model),
-            weights_B=weights_B[rows],
-            advantages_B=advantages_B[rows],
-        ).to(model.device)
-        scores = score_tokens(model, batch, config.agent.temperature)
-        surrogate = clipped_surrogate(
-            scores.logprobs_N,
-            batch.old_logprobs_N,
-            batch.advantages_N,
-            eps_low=config.eps_low,
-            eps_high=config.eps_high,
-            dual_clip=config.dual_clip,
-        )
-        loss_N = surrogate.loss_N - config.entropy_coef * scores.entropy_N
-        if reference is not None:
-            with torch.no_grad():
-                reference_N = score_tokens(reference, batch, config.agent.temperature).logprobs_N
-            reference_kl_N = kl_estimate(scores.logprobs_N, reference_N, config.kl_estimator)
-            loss_N = loss_N + config.kl_coef * reference_kl_N
-            tally.add(reference_kl=reference_kl_N)
-        loss = aggregate(loss_N, batch.weights_N)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-        tally.add(
-            entropy=scores.entropy_N,
-            kl=kl_estimate(scores.logprobs_N, batch.old_logprobs_N, "k3"),
-            clip_fraction=surrogate.clipped_N,
-        )
-        if is_fresh:
-            tally.add(mismatch=(scores.logprobs_N - batch.old_logprobs_N).abs())
-    return total
+def anchors(config: Config, episodes: Sequence[tuple[int, Trajectory]]) -> torch.Tensor:
+    """A number for each turn's observation, equal for equal texts, int64, shape [K]."""
+    ignored = regex.compile(config.anchor_ignores) if config.anchor_ignores else None
+    numbers: dict[str, int] = {}
+    found = []
+    for _, one in episodes:
+        for turn in one.turns:
+            text = ignored.sub("", turn.observation.text) if ignored else turn.observation.text
+            found.append(numbers.setdefault(text, len(numbers)))
+    return torch.tensor(found, dtype=torch.int64)
 
 
 def main(arguments: Sequence[str]) -> None:

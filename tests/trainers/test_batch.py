@@ -47,7 +47,7 @@ def sample(ids: list[int], sampled: list[int], allowed: dict[int, list[int]] | N
 
 def test_layout() -> None:
     batch = collate(
-        [sample([1, 2, 3, 4], [2, 3], {3: [0, 4]}), sample([5, 6], [1])], V, weights_B=[0.5, 2], advantages_B=[1, -1]
+        [sample([1, 2, 3, 4], [2, 3], {3: [0, 4]}), sample([5, 6], [1])], V, weights_B=[0.5, 2], advantages=[1, -1]
     )
     assert batch.tokens_BT.tolist() == [[1, 2, 3, 4], [5, 6, 0, 0]]
     assert batch.mask_BT.tolist() == [[False, False, True, True], [False, True, False, False]]
@@ -103,7 +103,7 @@ def loss_and_gradient(
     model.zero_grad()
     total = 0.0
     for rows in micro_batches(samples, budget):
-        batch = collate([samples[row] for row in rows], V, weights_B=weights[rows], advantages_B=advantages[rows])
+        batch = collate([samples[row] for row in rows], V, weights_B=weights[rows], advantages=advantages[rows])
         if pad:
             wide = torch.nn.functional.pad
             batch = replace(
@@ -179,7 +179,7 @@ def test_garbage_in_the_predictions_of_masked_tokens_changes_nothing(
         samples,
         V,
         weights_B=token_weights(torch.tensor([len(one.sampled_n) for one in samples]), mode, max_tokens=9),  # type: ignore[arg-type]
-        advantages_B=torch.linspace(-1, 1, len(samples)),
+        advantages=torch.linspace(-1, 1, len(samples)),
     )
 
     def step(table_BTD: torch.Tensor) -> tuple[float, torch.Tensor, torch.Tensor]:
@@ -231,7 +231,7 @@ def test_masked_tokens_inserted_anywhere_change_nothing(
     states_ND = torch.randn(count, 16, generator=torch.Generator().manual_seed(0))
 
     def step(samples: list[Sample], garbage: float) -> tuple[float, torch.Tensor, torch.Tensor]:
-        batch = collate(samples, V, weights_B=weights_B, advantages_B=advantages_B)
+        batch = collate(samples, V, weights_B=weights_B, advantages=advantages_B)
         leaf_ND = states_ND.clone().requires_grad_()
         hidden_BTD = torch.full((*batch.mask_BT[:, 1:].shape, 16), garbage)
         hidden_BTD[batch.mask_BT[:, 1:]] = leaf_ND

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sparring.cli import run as sparring
-from sparring.errors import InvalidConfig
+from sparring.errors import InvalidConfig, UnknownName
 from sparring.runs import RunFolder
 from sparring.settings import EnvConfig
 from sparring.trainers import grpo, sft
@@ -50,6 +50,8 @@ def test_settings_of_a_file_and_of_the_run_to_continue(tmp_path: Path) -> None:
         assert replayed == replace(stored, run=Path(other), groups=6)
     resumed = parse(grpo.Config, "grpo", ["--run", str(stored.run), "--resume", "--steps", "20"])
     assert resumed == replace(stored, resume=True, loop=replace(stored.loop, steps=20))
+    with pytest.raises(UnknownName, match='Did you mean ".*run".*leave out --resume'):
+        parse(grpo.Config, "grpo", ["--run", str(tmp_path / "runn"), "--resume"])
     with pytest.raises(InvalidConfig, match='"grpo", not of sft'):
         parse(sft.Config, "sft", ["--config", path])
     with pytest.raises(InvalidConfig, match="can't be read"):

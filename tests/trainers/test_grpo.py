@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,9 +16,11 @@ from sparring.errors import InvalidConfig
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers import grpo
+from sparring.trainers.batch import collate, samples_of, score_tokens, vocabulary_size
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
 from sparring.trainers.collect import Collection, collect_groups, group_starts
 from sparring.trainers.optim import Diverged, OptimConfig
+from sparring.trainers.policy_update import Lesson, ObjectiveConfig, add_gradients, minibatches, update_policy
 from sparring.trainers.session import LoopConfig
 from sparring.trainers.tally import Tally
 from sparring.types import Stop, Trajectory
@@ -71,14 +74,63 @@ def with_returns(collection: Collection, returns: list[list[float]]) -> Collecti
     )
 
 
+def whole(lesson: Lesson) -> float:
+    """The advantage of an episode, which all its tokens share."""
+    (value,) = set(lesson.advantages_n.tolist())
+    return float(value)
+
+
 def parameters(learner: Learner) -> torch.Tensor:
     return torch.cat([one.detach().flatten() for one in learner.model.parameters()]).clone()
 
 
-def gradient(config: grpo.Config, learner: Learner, lessons: list[grpo.Lesson]) -> torch.Tensor:
+def gradients(
+    config: grpo.Config,
+    learner: Learner,
+    reference: Any | None,
+    part: list[Lesson],
+    weights_B: torch.Tensor,
+    tally: Tally,
+) -> float:
+    return add_gradients(
+        config.objective,
+        config.optim,
+        learner.model,
+        reference,
+        part,
+        weights_B,
+        tally,
+        config.agent.temperature,
+        is_fresh=True,
+    )
+
+
+def update(
+    config: grpo.Config, learner: Learner, policy: HFPolicy, reference: Any | None, collection: Collection
+) -> dict[str, float]:
+    found = update_policy(
+        config.objective,
+        config.optim,
+        learner,
+        grpo.lessons_of(config, policy, collection),
+        reference=reference,
+        temperature=config.agent.temperature,
+        seed=config.seed,
+        step=1,
+        progress=0.0,
+    )
+    policy.weights_changed()
+    return found
+
+
+def with_objective(config: grpo.Config, **changes: Any) -> grpo.Config:
+    return replace(config, objective=replace(config.objective, **changes))
+
+
+def gradient(config: grpo.Config, learner: Learner, lessons: list[Lesson]) -> torch.Tensor:
     learner.optimizer.zero_grad()
-    for part, weights_B in grpo.minibatches(config, lessons, 1):
-        grpo.add_gradients(config, learner.model, None, part, weights_B, Tally(), is_fresh=True)
+    for part, weights_B in minibatches(config.objective, lessons, 0, 1):
+        gradients(config, learner, None, part, weights_B, Tally())
     return torch.cat([one.grad.flatten() for one in learner.model.parameters() if one.grad is not None]).clone()
 
 
@@ -112,12 +164,15 @@ def test_the_trainer_scores_what_the_policy_sampled(config: grpo.Config, learner
             varied = replace(config, agent=agent)
             one = learner.policy(agent)
             collection, _ = play(varied, one)
-            lessons = [replace(lesson, advantage=1.0) for lesson in grpo.lessons_of(varied, one, collection)]
+            lessons = [
+                replace(lesson, advantages_n=np.ones_like(lesson.advantages_n))
+                for lesson in grpo.lessons_of(varied, one, collection)
+            ]
             # One sequence an episode where prompts extend each other, else one a turn (two words, two turns).
             assert len(lessons) == 16 * (1 if memory == "full_history" else 2)
             tally = Tally()
-            for part, weights_B in grpo.minibatches(varied, lessons, 1):
-                grpo.add_gradients(varied, learner.model, None, part, weights_B, tally, is_fresh=True)
+            for part, weights_B in minibatches(varied.objective, lessons, 0, 1):
+                gradients(varied, learner, None, part, weights_B, tally)
             assert tally.means()["mismatch"] < 1e-5
             assert tally.means()["kl"] < 1e-8
 
@@ -127,7 +182,7 @@ def test_advantages_follow_the_returns(config: grpo.Config, policy: HFPolicy) ->
     lessons = grpo.lessons_of(config, policy, collection)
     # grpo: (1 - 1/4) / (1/2) = 1.5; equal returns: 0; of two, with std = 1/(2 sqrt 2): +-(1/4) 2 sqrt 2 = +-0.7071.
     expected = [1.5, -0.5, -0.5, -0.5, 0, 0, 0, 0, 0.5**0.5, -(0.5**0.5)]
-    assert [lesson.advantage for lesson in lessons] == pytest.approx(expected, abs=1e-4)
+    assert [whole(lesson) for lesson in lessons] == pytest.approx(expected, abs=1e-4)
 
 
 def test_an_overrun_context_counts_in_the_mean_and_not_in_the_loss(config: grpo.Config, policy: HFPolicy) -> None:
@@ -135,7 +190,7 @@ def test_an_overrun_context_counts_in_the_mean_and_not_in_the_loss(config: grpo.
     (group,) = collection.groups
     overrun = Collection(((*group[:3], replace(group[3], stop=Stop.CONTEXT_FULL)),), failed=0)
     lessons = grpo.lessons_of(config, policy, overrun)
-    assert [lesson.advantage for lesson in lessons] == pytest.approx([1.5, -0.5, -0.5], abs=1e-4)
+    assert [whole(lesson) for lesson in lessons] == pytest.approx([1.5, -0.5, -0.5], abs=1e-4)
 
 
 def test_tokens_cost(config: grpo.Config, policy: HFPolicy) -> None:
@@ -149,10 +204,10 @@ def test_leaving_lessons_of_advantage_0_out_changes_no_gradient(
 ) -> None:
     collection = with_returns(play(config, policy)[0], [[1, 0, 0, 0], [2, 2, 2, 2]])
     lessons = grpo.lessons_of(config, policy, collection)
-    (left_out,) = [part for part, _ in grpo.minibatches(config, lessons, 1)]
+    (left_out,) = [part for part, _ in minibatches(config.objective, lessons, 0, 1)]
     # An entropy term too small to matter keeps them in.
-    regularised = replace(config, entropy_coef=1e-12)
-    (kept,) = [part for part, _ in grpo.minibatches(regularised, lessons, 1)]
+    regularised = with_objective(config, entropy_coef=1e-12)
+    (kept,) = [part for part, _ in minibatches(regularised.objective, lessons, 0, 1)]
     assert (len(left_out), len(kept)) == (4, 8)
     torch.testing.assert_close(gradient(config, learner, lessons), gradient(regularised, learner, lessons))
 
@@ -160,10 +215,10 @@ def test_leaving_lessons_of_advantage_0_out_changes_no_gradient(
 def test_nothing_to_learn_changes_no_weight(config: grpo.Config, learner: Learner, policy: HFPolicy) -> None:
     collection = with_returns(play(config, policy)[0], [[1, 1, 1, 1], [0, 0, 0, 0]])
     before = parameters(learner)
-    row = grpo.update(config, learner, policy, None, collection, 1, 0.0)
+    row = update(config, learner, policy, None, collection)
     assert torch.equal(parameters(learner), before)
     assert row["loss"] != row["loss"]  # nan, which the metrics write as null
-    grpo.update(config, learner, policy, None, Collection((), 0), 1, 0.0)
+    update(config, learner, policy, None, Collection((), 0))
     assert torch.equal(parameters(learner), before)
 
 
@@ -171,13 +226,13 @@ def test_a_step_raises_what_did_better(config: grpo.Config, learner: Learner, po
     collection = with_returns(play(config, policy)[0], [[1, 0, 0, 0], [0, 0, 0, 1]])
 
     def total(trajectory: Trajectory) -> float:
-        (sample,) = grpo.samples_of(trajectory, policy.chat, policy.grammar)
-        batch = grpo.collate([sample], grpo.vocabulary_size(learner.model))
-        return grpo.score_tokens(learner.model, batch).logprobs_N.sum().item()
+        (sample,) = samples_of(trajectory, policy.chat, policy.grammar)
+        batch = collate([sample], vocabulary_size(learner.model))
+        return score_tokens(learner.model, batch).logprobs_N.sum().item()
 
     better = [collection.groups[0][0], collection.groups[1][3]]
     before = [total(one) for one in better]
-    grpo.update(config, learner, policy, None, collection, 1, 0.0)
+    update(config, learner, policy, None, collection)
     assert all(total(one) > value for one, value in zip(better, before, strict=True))
 
 
@@ -185,19 +240,19 @@ def test_kl_to_the_start_begins_at_0_and_holds_back(config: grpo.Config, policy:
     collection = with_returns(play(config, policy)[0], [[1, 0, 0, 0], [0, 0, 0, 1]])
     divergences = []
     for kl_coef in (1e-6, 10.0):
-        held = replace(config, kl_coef=kl_coef, epochs=8, optim=replace(config.optim, lr=1e-2))
+        held = replace(with_objective(config, kl_coef=kl_coef, epochs=8), optim=replace(config.optim, lr=1e-2))
         run = RunFolder(config.run / str(kl_coef))
         learner = load_learner(config.model, config.optim, run)
         reference = load_reference(learner, run)
         assert not any(one.requires_grad for one in reference.parameters())
         start = parameters(learner)
         tally = Tally()
-        (part, weights_B), *_ = grpo.minibatches(held, grpo.lessons_of(held, policy, collection), 1)
-        grpo.add_gradients(held, learner.model, reference, part, weights_B, tally, is_fresh=True)
+        (part, weights_B), *_ = minibatches(held.objective, grpo.lessons_of(held, policy, collection), 0, 1)
+        gradients(held, learner, reference, part, weights_B, tally)
         assert tally.means()["reference_kl"] == pytest.approx(0, abs=1e-8)
         learner.optimizer.zero_grad()
         own = learner.policy(config.agent)
-        divergences.append(grpo.update(held, learner, own, reference, collection, 1, 0.0)["reference_kl"])
+        divergences.append(update(held, learner, own, reference, collection)["reference_kl"])
         with run.checkpoint(1) as folder:
             learner.write(folder)
         again = load_reference(learner, run)  # what a resumed run holds on to is still the start
@@ -206,9 +261,9 @@ def test_kl_to_the_start_begins_at_0_and_holds_back(config: grpo.Config, policy:
 
 
 def test_groups_are_never_split_and_all_are_seen_in_each_epoch(config: grpo.Config, policy: HFPolicy) -> None:
-    varied = replace(config, epochs=2, minibatches=2)
+    varied = with_objective(config, epochs=2, minibatches=2)
     collection = with_returns(play(config, policy)[0], [[1, 0, 0, 0]] * 4)
-    parts = [part for part, _ in grpo.minibatches(varied, grpo.lessons_of(varied, policy, collection), 1)]
+    parts = [part for part, _ in minibatches(varied.objective, grpo.lessons_of(varied, policy, collection), 0, 1)]
     numbers = [sorted({lesson.group for lesson in part}) for part in parts]
     assert [len(part) for part in parts] == [8, 8, 8, 8]
     assert sorted(numbers[0] + numbers[1]) == sorted(numbers[2] + numbers[3]) == [0, 1, 2, 3]
@@ -268,7 +323,7 @@ def test_a_gradient_that_is_not_finite_is_not_taken(config: grpo.Config, learner
     collection = with_returns(play(config, policy)[0], [[float("1e300"), -1e300, 0, 0]])
     before = parameters(learner)
     with pytest.raises(Diverged, match=r"optim\.lr"):
-        grpo.update(replace(config, advantage="dr_grpo"), learner, policy, None, collection, 1, 0.0)
+        update(replace(config, advantage="dr_grpo"), learner, policy, None, collection)
     assert torch.equal(parameters(learner), before)
 
 
@@ -276,10 +331,11 @@ def test_a_gradient_that_is_not_finite_is_not_taken(config: grpo.Config, learner
     ("change", "says"),
     [
         ({"group_size": 1}, "group_size must be at least 2, got 1"),
-        ({"minibatches": 9, "groups": 8}, "can't exceed groups"),
-        ({"dual_clip": 0.5}, "dual_clip must be above 1"),
+        ({"objective": ObjectiveConfig(minibatches=9), "groups": 8}, "can't exceed groups"),
+        ({"overlong_tokens": 600}, "can't exceed max_episode_tokens"),
+        ({"anchor_ignores": "("}, "regular expression"),
         ({"resample_attempts": 2}, "drop_zero_variance"),
-        ({"eps_low": -0.1}, "eps_low"),
+        ({"gamma": 1.5}, "gamma"),
     ],
 )
 def test_settings_that_make_no_sense(change: dict[str, Any], says: str) -> None:

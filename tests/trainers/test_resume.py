@@ -18,8 +18,9 @@ import torch
 from sparring.errors import InvalidConfig, InvalidData
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
-from sparring.trainers import grpo, session, sft
+from sparring.trainers import archer, grpo, ppo, session, sft
 from sparring.trainers.optim import OptimConfig
+from sparring.trainers.policy_update import ObjectiveConfig
 from sparring.trainers.session import LoopConfig
 
 ROOT = Path(__file__).parents[2]
@@ -37,11 +38,31 @@ def grpo_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> g
         loop=LOOP,
         groups=4,
         group_size=3,
-        epochs=2,
-        minibatches=2,
-        kl_coef=0.05,
-        entropy_coef=0.01,
+        objective=ObjectiveConfig(epochs=2, minibatches=2, kl_coef=0.05, entropy_coef=0.01),
         save_episodes_every=2,
+    )
+
+
+def ppo_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> ppo.Config:
+    return ppo.Config(run=run, model=str(model), env=env, agent=agent, optim=OPTIM, critic=OPTIM, loop=LOOP, episodes=8)
+
+
+def archer_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> archer.Config:
+    return archer.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        critic=OPTIM,
+        loop=LOOP,
+        episodes=4,
+        capacity=30,
+        warmup_steps=2,
+        critic_steps=3,
+        critic_batch=8,
+        actor_states=6,
+        token_baseline=True,
     )
 
 
@@ -57,7 +78,12 @@ def sft_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> sf
     )
 
 
-TRAINERS = [pytest.param(grpo, grpo_config, id="grpo"), pytest.param(sft, sft_config, id="sft")]
+TRAINERS = [
+    pytest.param(grpo, grpo_config, id="grpo"),
+    pytest.param(sft, sft_config, id="sft"),
+    pytest.param(ppo, ppo_config, id="ppo"),
+    pytest.param(archer, archer_config, id="archer"),
+]
 
 
 def weights(run: Path) -> dict[str, bytes]:
@@ -70,6 +96,10 @@ def weights(run: Path) -> dict[str, bytes]:
         for index, values in optimizer["state"].items()
         for name, value in values.items()
     }
+    for file in sorted(latest[1].glob("*critic.pt")):
+        critic = torch.load(file, weights_only=True)
+        for part in ("module", "target"):
+            state |= {f"{file.name}.{part}.{name}": one.numpy().tobytes() for name, one in (critic[part] or {}).items()}
     return {"model": (latest[1] / "model.safetensors").read_bytes(), **state}
 
 

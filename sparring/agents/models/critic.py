@@ -1,0 +1,190 @@
+"""Critics: how good a state, an utterance or a token is, read off a language model's hidden states."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from sparring.errors import InvalidConfig
+
+Ints = npt.NDArray[np.int64]
+
+
+def trunk_of(model: Any) -> nn.Module:
+    """A trainable copy of a causal language model's decoder, without its output head and without gradients held.
+
+    Args:
+        model: a model of `transformers`, or such a model under peft, whose adapter is merged into the copy.
+    """
+    if hasattr(model, "get_base_model"):
+        decoder = copy.deepcopy(model).merge_and_unload().get_decoder()
+    else:
+        decoder = copy.deepcopy(model.get_decoder())
+    trunk: nn.Module = decoder.requires_grad_(True)
+    trunk.zero_grad(set_to_none=True)
+    return trunk.eval()
+
+
+class TokenCritic(nn.Module):
+    """The value of what stands before each sampled token: a linear head on a decoder of its own.
+
+    Args:
+        trunk: a decoder of `transformers` (`trunk_of`).
+    """
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(int(trunk.config.hidden_size), 1)  # type: ignore[union-attr, arg-type]
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, tokens_BT: Tensor, reads_BT: Tensor) -> Tensor:
+        """Values at the marked positions.
+
+        Args:
+            tokens_BT: ids, padded on the right, int64 [B, T].
+            reads_BT: bool [B, T]; a value is read off each marked position, for what follows it.
+        Returns:
+            float32 [N], in row-major order of the marks.
+        """
+        hidden_BTD = self.trunk(input_ids=tokens_BT, use_cache=False).last_hidden_state
+        values_N: Tensor = self.head(hidden_BTD[reads_BT]).squeeze(-1).float()
+        return values_N
+
+
+class Reader(Protocol):
+    """Turns states and utterances into features. `state_width` and `utterance_width` are their sizes."""
+
+    state_width: int
+    utterance_width: int
+
+    def read_states(self, states: Sequence[Ints]) -> Tensor:
+        """Features of B states, [B, state_width]."""
+        ...
+
+    def read(self, states: Sequence[Ints], utterances: Sequence[Ints]) -> tuple[Tensor, Tensor]:
+        """Features of B states, and of an utterance in each, [B, utterance_width]."""
+        ...
+
+
+class CausalReader(nn.Module):
+    """Reads a state at its last token, and an utterance at its own last token, in one pass of a decoder.
+
+    An utterance is seen in the light of its state, which matters where its words alone say little ("click [12]").
+    """
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.state_width = self.utterance_width = int(trunk.config.hidden_size)  # type: ignore[union-attr, arg-type]
+
+    def read_states(self, states: Sequence[Ints]) -> Tensor:
+        return self._hidden(states, [[len(one) - 1] for one in states])
+
+    def read(self, states: Sequence[Ints], utterances: Sequence[Ints]) -> tuple[Tensor, Tensor]:
+        whole = [np.concatenate(pair) for pair in zip(states, utterances, strict=True)]
+        places = [[len(state) - 1, len(one) - 1] for state, one in zip(states, whole, strict=True)]
+        both = self._hidden(whole, places)
+        return both[0::2], both[1::2]
+
+    def _hidden(self, rows: Sequence[Ints], places: Sequence[Sequence[int]]) -> Tensor:
+        """Hidden states at some places of each row, row after row, [sum of places, D]."""
+        tokens_BT = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+        for index, row in enumerate(rows):
+            tokens_BT[index, : len(row)] = row
+        device = next(self.parameters()).device
+        hidden_BTD = self.trunk(input_ids=torch.from_numpy(tokens_BT).to(device), use_cache=False).last_hidden_state
+        row_N = torch.tensor([index for index, found in enumerate(places) for _ in found], device=device)
+        place_N = torch.tensor([place for found in places for place in found], device=device)
+        found_ND: Tensor = hidden_BTD[row_N, place_N].float()
+        return found_ND
+
+
+class TextReader(nn.Module):
+    """Reads states and utterances apart, as text, with a bidirectional encoder, as ArCHer's code does with RoBERTa.
+
+    Args:
+        folder: of an encoder of `transformers` (RoBERTa, BERT …) with its tokenizer.
+        decode: from the actor's ids to text.
+        max_tokens: longer texts lose their beginning, so that the newest survives.
+    """
+
+    def __init__(self, folder: str | Path, decode: Any, *, max_tokens: int = 512) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        super().__init__()
+        self.encoder: Any = AutoModel.from_pretrained(folder)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, truncation_side="left")
+        self._decode, self._max_tokens = decode, max_tokens
+        self.state_width = int(self.encoder.config.hidden_size)
+        self.utterance_width = 2 * self.state_width
+
+    def read_states(self, states: Sequence[Ints]) -> Tensor:
+        return self._features(states)
+
+    def read(self, states: Sequence[Ints], utterances: Sequence[Ints]) -> tuple[Tensor, Tensor]:
+        features = self._features(states)
+        return features, torch.cat([features, self._features(utterances)], dim=-1)
+
+    def _features(self, rows: Sequence[Ints]) -> Tensor:
+        texts = [self._decode(row.tolist()) for row in rows]
+        encoded = self._tokenizer(
+            texts, return_tensors="pt", padding=True, truncation=True, max_length=self._max_tokens
+        ).to(self.encoder.device)
+        output = self.encoder(**encoded)
+        pooled = getattr(output, "pooler_output", None)
+        found: Tensor = output.last_hidden_state[:, 0] if pooled is None else pooled
+        return found.float()
+
+
+class UtteranceCritic(nn.Module):
+    """ArCHer's critic: two Q and two V heads on the features of one encoder, which all four train.
+
+    Each head is an MLP of two hidden layers with ReLU (ALGORITHMS: ArCHer, networks). The heads' last layers begin at
+    0, so that an untrained critic prefers nothing.
+
+    Args:
+        reader: the encoder.
+
+    Attributes:
+        spread: the trainer's running scale of advantages, a buffer, so that it is part of a checkpoint.
+    """
+
+    spread: Tensor
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        if not isinstance(reader, nn.Module):
+            raise InvalidConfig(f"a critic's reader must be a torch module, got {type(reader).__name__}")
+        self.reader: Any = reader
+        self.q_heads = nn.ModuleList(_head(reader.utterance_width, reader.state_width) for _ in range(2))
+        self.v_heads = nn.ModuleList(_head(reader.state_width, reader.state_width) for _ in range(2))
+        self.register_buffer("spread", torch.zeros(()))
+
+    def values(self, states: Sequence[Ints]) -> Tensor:
+        """Both values of B states, [2, B]."""
+        return _apply(self.v_heads, self.reader.read_states(states))
+
+    def forward(self, states: Sequence[Ints], utterances: Sequence[Ints]) -> tuple[Tensor, Tensor]:
+        """Both Q of an utterance in each of B states, and both V of the states, each [2, B]."""
+        state_BD, utterance_BD = self.reader.read(states, utterances)
+        return _apply(self.q_heads, utterance_BD), _apply(self.v_heads, state_BD)
+
+
+def _head(width: int, hidden: int) -> nn.Sequential:
+    last = nn.Linear(hidden, 1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), last)
+
+
+def _apply(heads: Iterator[nn.Module] | nn.ModuleList, features_BD: Tensor) -> Tensor:
+    return torch.stack([head(features_BD).squeeze(-1) for head in heads])

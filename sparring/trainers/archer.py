@@ -1,0 +1,480 @@
+"""ArCHer: a critic that learns over turns from replayed experience, and a policy that learns tokens under it.
+
+    python -m sparring.trainers.archer --model runs/first --run runs/archer --steps 300
+    python -m sparring.trainers.archer --model runs/first --run runs/baseline --token-baseline
+    python -m sparring.trainers.archer --run runs/archer --resume
+
+Actor-Critic with a Hierarchical Structure (arXiv:2402.19446). The high level acts in whole utterances: twin Q and V,
+with slowly following targets, are regressed on transitions of any age,
+
+    Q_i(h, a) -> r + gamma (1 - terminated) V'_i(h'),     V_i(h) -> mean over fresh a ~ policy of Q'_i(h, a),
+
+so that V is the value of the *current* policy and no importance weights are needed. The low level acts in tokens: in
+replayed states the policy says something fresh, and all its tokens are made likelier by min_i Q_i(h, a) - min_i V_i(h).
+
+Departures from the released code (read at 7c771a7; its defects are those that the project's notes list) and the paper:
+1. Gradients are averaged over a batch, never summed over its parts, so that a learning rate means what it says.
+2. Log-probabilities are log-softmax, over the admissible tokens where decoding is constrained, and an utterance keeps
+   its end-of-turn token: when to stop is learned.
+3. Sequences are padded on the right only; nothing stands between a state and an utterance.
+4. A limit on turns is no end: the critic bootstraps through it, unless `--no-bootstrap`.
+5. Policy, critic and token baseline have optimisers, learning rates and clips of their own.
+6. The critic's encoder begins as a copy of the policy's decoder and reads state and utterance in one pass, so that an
+   utterance is understood in its state; `--encoder FOLDER` takes any encoder, which reads the two apart (the paper's).
+7. Fresh utterances of the critic's regression are drawn once a step, before its first update: the policy stands still
+   meanwhile. `--fresh-actions` of them are averaged in each state.
+8. `--advantage-scale running` divides advantages by the largest spread seen so far: unlike a division by the batch's
+   own (`batch`), it never blows up the noise of a policy that has nothing left to learn.
+9. `--baseline fresh` compares an utterance with the mean Q of its siblings in the same state in place of V, which
+   cancels the critic's error about the state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from sparring import trajectories
+from sparring.agents.hf import HFPolicy
+from sparring.agents.models.critic import CausalReader, TextReader, TokenCritic, UtteranceCritic, trunk_of
+from sparring.envs.pool import EnvPool
+from sparring.errors import InvalidConfig
+from sparring.rollout import Setting
+from sparring.runs import RunFolder
+from sparring.settings import AgentConfig, EnvConfig
+from sparring.trainers.batch import Floats, Ints, Sample, cut_by_length, micro_batches, pad
+from sparring.trainers.checkpoint import Learner, load_learner
+from sparring.trainers.collect import action_tokens, collect_groups, group_starts, training_split
+from sparring.trainers.command import run_command, run_module
+from sparring.trainers.critic import CriticLearner, load_critic
+from sparring.trainers.evaluate import Evaluator
+from sparring.trainers.optim import OptimConfig
+from sparring.trainers.policy_update import Lesson, ObjectiveConfig, update_policy
+from sparring.trainers.replay import Replay, Transition, as_sample, draw, transitions_of
+from sparring.trainers.session import LoopConfig, Session, claim, cpu_threads, entropy
+from sparring.types import Action, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings of an ArCHer run."""
+
+    run: Path = Path("runs/archer")
+    """The run folder to write."""
+    model: str = "tiny"
+    """Where to start: tiny, smollm2, a model folder, or a run folder (its newest checkpoint)."""
+    env: EnvConfig = field(default_factory=EnvConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=3e-4))
+    critic: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-3))
+    loop: Annotated[LoopConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=LoopConfig)
+    objective: Annotated[ObjectiveConfig, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=lambda: ObjectiveConfig(aggregation="seq-mean-token-sum", minibatches=3)
+    )
+    """Of the policy. What is drawn for a step is fresh in its first minibatch, and clipped in later ones."""
+    seed: int = 0
+    """Of tasks, samples, replay and the critic's heads."""
+    resume: bool = False
+    """Continue the run in `run` from its last checkpoint, with its own settings where none are given."""
+
+    episodes: int = 8
+    """Episodes in a step."""
+    split: str | None = None
+    """Split to train on; by default the environment's training split."""
+    run_free: bool = False
+    """Let each environment step in a thread of its own, and wait for no other (`grpo`)."""
+    capacity: int = 100_000
+    """Turns that are kept for replay."""
+    warmup_steps: int = 10
+    """First steps in which the critic alone learns, from the policy as it began (as in WSRL, arXiv:2412.07762)."""
+    gamma: float = 0.95
+    """Discount from turn to turn."""
+    tau: float = 0.1
+    """Share of the way that the target critic goes towards the critic after each of its steps."""
+    bootstrap: bool = True
+    """Value what follows an episode that was cut short."""
+    critic_steps: int = 50
+    """Optimiser steps of the critic in a step."""
+    critic_batch: int = 64
+    """Turns in each."""
+    fresh_actions: int = 2
+    """Utterances drawn in each replayed state, for V and for the policy."""
+    actor_states: int = 96
+    """Replayed states in which the policy learns in a step."""
+    recent: int = 0
+    """The policy learns in the newest so many turns only; 0 for all that are kept."""
+    baseline: Literal["value", "fresh"] = "value"
+    """What Q is compared with: V, or the mean Q of the other fresh utterances in the same state."""
+    advantage_scale: Literal["none", "batch", "running"] = "running"
+    """What advantages are divided by (departure 8)."""
+    token_baseline: bool = False
+    """Learn what each token was expected to be worth, and credit it with the rest alone (the paper's equation for
+    the low level; a third model)."""
+    encoder: str = "actor"
+    """The critic's: a copy of the policy's decoder, or the folder of an encoder such as RoBERTa."""
+    critic_from: Path | None = None
+    """Begin with the critic of another run's checkpoint folder (same encoder), say one trained offline."""
+    lora_rank: int = 0
+    """Train a fresh LoRA adapter of this rank; 0 trains the whole model (or the adapter that it has)."""
+
+    def __post_init__(self) -> None:
+        for name, low in (
+            ("episodes", 1), ("capacity", 1), ("warmup_steps", 0), ("critic_steps", 0), ("critic_batch", 1),
+            ("fresh_actions", 1), ("actor_states", 1), ("recent", 0), ("lora_rank", 0), ("seed", 0),
+        ):  # fmt: skip
+            if getattr(self, name) < low:
+                raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
+        for name in ("gamma", "tau"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidConfig(f"{name} must lie within 0 and 1, got {getattr(self, name)}")
+        if self.baseline == "fresh" and self.fresh_actions < 2:
+            raise InvalidConfig("the baseline fresh compares siblings: it needs fresh_actions of at least 2")
+        if self.objective.kl_coef:
+            raise InvalidConfig("archer holds on to no reference: kl_coef must be 0")
+
+    @property
+    def setting(self) -> Setting:
+        """What the episodes share."""
+        return Setting(self.env.full_id, self.env.wrappers, self.agent.memory, self.agent.system)
+
+
+@dataclass(frozen=True, slots=True)
+class Critics:
+    """Attributes: utterances: twin Q and V. tokens: the token baseline, or None."""
+
+    utterances: CriticLearner[UtteranceCritic]
+    tokens: CriticLearner[TokenCritic] | None
+
+
+def train(config: Config) -> Path:
+    """Train as `config` says, and return the run folder.
+
+    Raises:
+        InvalidConfig: `run` holds a run already and `resume` was not asked for, or the settings don't fit together.
+        Diverged: a gradient was not finite. MissingExtra: an optional package is missing.
+    """
+    with claim(config.run, "archer", replace(config, resume=False), resume=config.resume) as run:
+        learner = load_learner(config.model, config.optim, run, lora_rank=config.lora_rank)
+        policy = learner.policy(config.agent)
+        critics = load_critics(config, run, learner, policy)
+        _train(config, run, learner, policy, critics)
+    return config.run
+
+
+def load_critics(config: Config, run: RunFolder, learner: Learner, policy: HFPolicy) -> Critics:
+    """The critics of the run's newest checkpoint, or new ones on the policy's decoder."""
+
+    def build_utterances() -> UtteranceCritic:
+        if config.encoder == "actor":
+            critic = UtteranceCritic(CausalReader(trunk_of(learner.model)))
+        else:
+            critic = UtteranceCritic(TextReader(config.encoder, policy.vocabulary.decode))
+        return critic.to(learner.model.device)
+
+    def build_tokens() -> TokenCritic:
+        return TokenCritic(trunk_of(learner.model))
+
+    return Critics(
+        load_critic(
+            build_utterances, config.critic, run, seed=config.seed, has_target=True, start_from=config.critic_from
+        ),
+        load_critic(build_tokens, config.critic, run, seed=config.seed, file="token_critic.pt")
+        if config.token_baseline
+        else None,
+    )
+
+
+def _train(config: Config, run: RunFolder, learner: Learner, policy: HFPolicy, critics: Critics) -> None:
+    """The loop."""
+
+    def write(folder: Path) -> None:
+        learner.write(folder)
+        critics.utterances.write(folder)
+        if critics.tokens is not None:
+            critics.tokens.write(folder)
+
+    with (
+        cpu_threads(learner.model, config.loop.threads),
+        Evaluator(learner, config.env, config.agent, config.setting, config.loop) as evaluator,
+        EnvPool(config.env.maker(), config.episodes) as pool,
+        Session("archer", run, config.loop) as session,
+    ):
+        split = config.split or training_split(pool)
+        replay = refill(config, run, policy, session.step)
+        for step in session.steps():
+            with session.timed("rollout"):
+                starts = group_starts(config.seed, step, groups=config.episodes, size=1, split=split)
+                collection = collect_groups(policy, pool, starts, config.setting, 1, run_free=config.run_free)
+            episodes = collection.trajectories
+            # Kept as files, from which a resumed run fills its replay again.
+            trajectories.write(run.trajectories_path(f"step-{step:06d}"), episodes)
+            fresh = [one for episode in episodes for one in _turns(config, episode, policy)]
+            replay.add(fresh)
+            session.count(
+                episodes=len(episodes),
+                env_turns=sum(len(one.turns) for one in episodes),
+                action_tokens=sum(action_tokens(one) for one in episodes),
+            )
+            row = dict(collection.summary())
+            if len(replay):
+                with session.timed("critic"):
+                    row |= fit_critic(config, critics.utterances, policy, replay, step, session.progress)
+                    row |= critic_fit(config, critics.utterances, fresh)
+            if len(replay) and step > config.warmup_steps:
+                with session.timed("update"):
+                    row |= improve(config, learner, policy, critics, replay, step, session.progress)
+                    policy.weights_changed()
+            if session.is_evaluation_due:
+                row |= evaluator.row(session)
+            session.log(row, status=f"return {row['return_mean']:.3f}")
+            session.save_if_due(write)
+        session.finish(write)
+
+
+def refill(config: Config, run: RunFolder, policy: HFPolicy, last_step: int) -> Replay:
+    """The replay as it stood after `last_step`, from the run's files of episodes."""
+    replay = Replay(config.capacity)
+    for step in range(1, last_step + 1):
+        for episode in trajectories.read(run.trajectories_path(f"step-{step:06d}")):
+            replay.add(_turns(config, episode, policy))
+    return replay
+
+
+def _turns(config: Config, episode: Trajectory, policy: HFPolicy) -> list[Transition]:
+    found = transitions_of(episode, policy, system=config.agent.system)
+    if found and not config.bootstrap:
+        found[-1] = replace(found[-1], terminated=True)
+    return found
+
+
+def fit_critic(
+    config: Config,
+    critic: CriticLearner[UtteranceCritic],
+    policy: HFPolicy,
+    replay: Replay,
+    step: int,
+    progress: float,
+) -> dict[str, float]:
+    """Take the critic's optimiser steps of one step; return what to log about them.
+
+    Raises:
+        Diverged: a gradient was not finite.
+    """
+    rng = np.random.default_rng(entropy(config.seed, step, "replay"))
+    plan = rng.integers(len(replay), size=(config.critic_steps, config.critic_batch))
+    needed, places = np.unique(plan, return_inverse=True)
+    kept = [replay[int(index)] for index in needed]
+    drawn = draw(policy, [one for one in kept for _ in range(config.fresh_actions)], config.seed, step, "v-fresh")
+    fresh = [_ids(drawn[at : at + config.fresh_actions]) for at in range(0, len(drawn), config.fresh_actions)]
+    losses, norms = [], []
+    for rows in places.reshape(plan.shape):
+        part = [kept[row] for row in rows]
+        loss = _add_critic_gradients(config, critic, part, [fresh[row] for row in rows])
+        losses.append(loss)
+        norms.append(critic.take_step(progress, config.tau))
+    return {
+        "critic_loss": float(np.mean(losses)) if losses else math.nan,
+        "critic_grad_norm": float(np.mean(norms)) if norms else math.nan,
+        "replay_turns": float(len(replay)),
+    }
+
+
+def _add_critic_gradients(
+    config: Config,
+    critic: CriticLearner[UtteranceCritic],
+    part: Sequence[Transition],
+    fresh: Sequence[Sequence[Ints]],
+) -> float:
+    """Add the gradient of the regression on some transitions; return its loss."""
+    assert critic.target is not None
+    budget = config.critic.micro_batch_tokens
+    states = [one.state_T for one in part]
+    with torch.no_grad():
+        rewards_B = torch.tensor([one.reward for one in part])
+        goes_on_B = torch.tensor([not one.terminated for one in part], dtype=torch.float32)
+        next_2B = state_values(critic.target, [one.next_T for one in part], budget).cpu()
+        q_targets_2B = rewards_B + config.gamma * goes_on_B * next_2B
+        count = config.fresh_actions
+        q_fresh_2BK = utterance_values(
+            critic.target,
+            [state for state in states for _ in range(count)],
+            [one for options in fresh for one in options],
+            budget,
+        )[0].cpu()
+        v_targets_2B = q_fresh_2BK.view(2, len(part), count).mean(-1)
+    total = 0.0
+    for rows in cut_by_length([len(one.state_T) + len(one.utterance_T) for one in part], budget):
+        q_2B, v_2B = critic.module([states[row] for row in rows], [part[row].utterance_T for row in rows])
+        q_loss = ((q_2B - q_targets_2B[:, rows].to(q_2B.device)) ** 2).sum()
+        v_loss = ((v_2B - v_targets_2B[:, rows].to(v_2B.device)) ** 2).sum()
+        loss = (q_loss + v_loss) / len(part)
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def state_values(critic: UtteranceCritic, states: Sequence[Ints], budget: int) -> Tensor:
+    """Both values of each state, [2, B], in batches of at most `budget` tokens."""
+    found_2B = torch.zeros(2, len(states), device=critic.spread.device)
+    for rows in cut_by_length([len(one) for one in states], budget):
+        found_2B[:, rows] = critic.values([states[row] for row in rows])
+    return found_2B
+
+
+def utterance_values(
+    critic: UtteranceCritic, states: Sequence[Ints], utterances: Sequence[Ints], budget: int
+) -> tuple[Tensor, Tensor]:
+    """Both Q of each utterance and both V of its state, each [2, B], in batches of at most `budget` tokens."""
+    q_2B, v_2B = (torch.zeros(2, len(states), device=critic.spread.device) for _ in range(2))
+    lengths = [len(state) + len(one) for state, one in zip(states, utterances, strict=True)]
+    for rows in cut_by_length(lengths, budget):
+        q_2B[:, rows], v_2B[:, rows] = critic([states[row] for row in rows], [utterances[row] for row in rows])
+    return q_2B, v_2B
+
+
+def critic_fit(config: Config, critic: CriticLearner[UtteranceCritic], fresh: Sequence[Transition]) -> dict[str, float]:
+    """How far the critic's view of the step's own turns is from what came of them, to be logged."""
+    if not fresh:
+        return {}
+    with torch.no_grad():
+        q_2B, v_2B = utterance_values(
+            critic.module,
+            [one.state_T for one in fresh],
+            [one.utterance_T for one in fresh],
+            config.critic.micro_batch_tokens,
+        )
+    to_go_B = torch.tensor([one.to_go for one in fresh])
+    spread = float(to_go_B.var(correction=0))
+    return {
+        "q_mean": float(q_2B.mean()),
+        "v_mean": float(v_2B.mean()),
+        "q_disagreement": float((q_2B[0] - q_2B[1]).abs().mean()),
+        "to_go_mean": float(to_go_B.mean()),
+        "q_explains": 1 - float((to_go_B - q_2B.mean(0).cpu()).var(correction=0)) / spread if spread else math.nan,
+    }
+
+
+def improve(
+    config: Config,
+    learner: Learner,
+    policy: HFPolicy,
+    critics: Critics,
+    replay: Replay,
+    step: int,
+    progress: float,
+) -> dict[str, float]:
+    """Let the policy say something fresh in replayed states, and follow the critic's opinion of it.
+
+    Raises:
+        Diverged: a gradient was not finite.
+    """
+    rng = np.random.default_rng(entropy(config.seed, step, "actor"))
+    window = min(config.recent or len(replay), len(replay))
+    indices = len(replay) - window + rng.permutation(window)[: config.actor_states]
+    chosen = [replay[int(index)] for index in indices for _ in range(config.fresh_actions)]
+    actions = draw(policy, chosen, config.seed, step, "a-fresh")
+    advantages_S = advantages_of(config, critics.utterances, chosen, actions)
+    scale = _scale(config, critics.utterances.module, advantages_S)
+    samples = [as_sample(policy, one.state_T, one, action) for one, action in zip(chosen, actions, strict=True)]
+    credit: list[Floats] = [
+        np.full(len(sample.sampled_n), value, dtype=np.float32)
+        for sample, value in zip(samples, (advantages_S / scale).tolist(), strict=True)
+    ]
+    row = {
+        "advantage_mean": float(advantages_S.mean()),
+        "advantage_std": float(advantages_S.std(correction=0)),
+        "advantage_scale": scale,
+    }
+    if critics.tokens is not None:
+        credit, row["token_loss"] = _less_expected(config, critics.tokens, samples, credit, progress)
+    lessons = [
+        Lesson(sample, at // config.fresh_actions, part)
+        for at, (sample, part) in enumerate(zip(samples, credit, strict=True))
+    ]
+    return row | update_policy(
+        config.objective,
+        config.optim,
+        learner,
+        lessons,
+        temperature=config.agent.temperature,
+        seed=config.seed,
+        step=step,
+        progress=progress,
+    )
+
+
+def advantages_of(
+    config: Config,
+    critic: CriticLearner[UtteranceCritic],
+    chosen: Sequence[Transition],
+    actions: Sequence[Action],
+) -> Tensor:
+    """By how much each utterance beats what was to be expected in its state, float32 [S]."""
+    with torch.no_grad():
+        q_2S, v_2S = utterance_values(
+            critic.module, [one.state_T for one in chosen], _ids(actions), config.critic.micro_batch_tokens
+        )
+    q_S, v_S = q_2S.amin(0).cpu(), v_2S.amin(0).cpu()
+    if config.baseline == "value":
+        return q_S - v_S
+    q_BK = q_S.view(-1, config.fresh_actions)
+    others_BK = (q_BK.sum(1, keepdim=True) - q_BK) / (config.fresh_actions - 1)
+    return (q_BK - others_BK).flatten()
+
+
+def _scale(config: Config, critic: UtteranceCritic, advantages_S: Tensor) -> float:
+    spread = float(advantages_S.std(correction=0))
+    if config.advantage_scale == "none":
+        return 1.0
+    if config.advantage_scale == "running":
+        critic.spread.fill_(max(float(critic.spread), spread))
+        spread = float(critic.spread)
+    return spread or 1.0
+
+
+def _less_expected(
+    config: Config,
+    baseline: CriticLearner[TokenCritic],
+    samples: Sequence[Sample],
+    credit: Sequence[Floats],
+    progress: float,
+) -> tuple[list[Floats], float]:
+    """Take off each token's advantage what was expected before it, and teach the baseline better; its loss too."""
+    left: list[Floats] = list(credit)
+    total, count = 0.0, sum(len(part) for part in credit)
+    for rows in micro_batches(samples, config.critic.micro_batch_tokens):
+        tokens_BT, mask_BT = pad([samples[row] for row in rows])
+        reads_BT = torch.zeros_like(mask_BT)
+        reads_BT[:, :-1] = mask_BT[:, 1:]
+        device = next(baseline.module.parameters()).device
+        values_N = baseline.module(tokens_BT.to(device), reads_BT.to(device))
+        wanted_N = torch.from_numpy(np.concatenate([credit[row] for row in rows])).to(device)
+        loss = ((wanted_N - values_N) ** 2).sum() / count
+        loss.backward()
+        total += loss.item()
+        parts = (wanted_N - values_N.detach()).cpu().split([len(credit[row]) for row in rows])
+        for row, part in zip(rows, parts, strict=True):
+            left[row] = part.numpy()
+    baseline.take_step(progress)
+    return left, total
+
+
+def _ids(actions: Sequence[Action]) -> list[Ints]:
+    return [np.array(action.token_ids, dtype=np.int64) for action in actions]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command `sparring train archer`, given its arguments."""
+    run_command(Config, "archer", train, arguments, __doc__)
+
+
+if __name__ == "__main__":
+    run_module(main)
