@@ -14,8 +14,9 @@ before the first look-up, so that its environments are there as soon as it is in
 from __future__ import annotations
 
 import importlib
+import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -155,16 +156,29 @@ def make(
         max_turns: overrides the registered limit of steps.
         options: keyword arguments of the environment.
     Raises:
-        UnknownName: no such environment or wrapper; the message names the nearest.
+        UnknownName: no such environment, wrapper or option; the message names the nearest.
     """
     if max_turns is not None and max_turns < 1:
         raise InvalidConfig(f"max_turns must be at least 1, got {max_turns}")
+    _refuse_unknown(options, id)
     env: gymnasium.Env[str, str] = gymnasium.make(full_id(id), max_episode_steps=max_turns, **options)
     for name in wrappers:
         if name not in _wrappers:
             raise unknown("wrapper", name, _wrappers)
         env = load(_wrappers[name])(env)
     return env
+
+
+def _refuse_unknown(options: Mapping[str, Any], id: str) -> None:
+    """Gymnasium would answer a misspelt option with a TypeError that names no other."""
+    if not options:
+        return
+    parameters = inspect.signature(describe(id).cls).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return
+    for name in options:
+        if name not in parameters:
+            raise unknown(f"option of {full_id(id)}", name, parameters)
 
 
 def register_builtins() -> None:
@@ -176,6 +190,8 @@ def register_builtins() -> None:
     register("sparring/NumberSearch-v1", "sparring.envs.text.number_search:NumberSearch")
     register("sparring/Sokoban-v1", "sparring.envs.text.sokoban:Sokoban")
     register("sparring/TwentyQuestions-v1", "sparring.envs.text.twenty_questions.env:TwentyQuestions")
+    register("sparring/GuessMyCity-v1", "sparring.envs.text.guess_my_city.env:GuessMyCity")
+    register("sparring/TextCraft-v1", "sparring.envs.text.textcraft.env:TextCraft", max_turns=100)
     register("sparring/MiniGrid-v1", "sparring.envs.text.babyai.env:MiniGrid")
     register("sparring/BabyAI-v1", "sparring.envs.text.babyai.env:MiniGrid", level="BabyAI-GoToLocal-v0")
     register_wrapper("expert", "sparring.envs.wrappers:ShowExpert")
