@@ -126,6 +126,15 @@ class TestBilevelAdvantages:
         )  # fmt: skip
         torch.testing.assert_close(advantages, tensor(0.95, 0.95, 1, 1))
 
+    def test_a_turn_is_worth_the_value_at_its_first_token(self) -> None:
+        # lam 0: what turn 0 is to reach is 0 + .95 * V_1 = .95 * .5 = .475, whatever the last token's .6 says.
+        advantages, returns = bilevel_advantages(
+            tensor(0, 1), tensor(0.2, 0.3, 0.5, 0.6), torch.tensor([0, 0, 1, 1]), flags(0, 1), tensor(0, 0),
+            gamma=0.95, lam=0.0,
+        )  # fmt: skip
+        torch.testing.assert_close(advantages, tensor(0.275, 0.175, 0.5, 0.4))
+        torch.testing.assert_close(returns, tensor(0.475, 0.475, 1, 1))
+
     @given(LENGTHS, UNIT, UNIT, st.integers(0, 2**16))
     def test_turns_of_one_token_are_plain_advantages(
         self, lengths: list[int], gamma: float, lam: float, seed: int
