@@ -150,6 +150,10 @@ def choose_tasks(config: BenchConfig) -> list[str]:
     finally:
         env.close()
     wanted = len(ids) if config.tasks is None else config.tasks
+    if not ids:
+        raise InvalidConfig(
+            f'the split "{config.split}" of {config.env.full_id} has no tasks; name another with --split'
+        )
     if not 0 < wanted <= len(ids):
         raise InvalidConfig(f'the split "{config.split}" has {len(ids)} tasks, {wanted} were asked for')
     chosen = np.random.default_rng(0).permutation(len(ids))[:wanted]

@@ -188,7 +188,12 @@ def _check(env: tyro.conf.Positional[str], /, options: dict[str, str] | None = N
     from sparring.testing import report
 
     make = EnvConfig(env, options or {}).make
-    make().close()  # an unknown id or option is a mistake in the command, and no outcome of a check
+    try:
+        make().close()
+    except SparringError:  # an unknown id or option is a mistake in the command, and no outcome of a check
+        raise
+    except Exception:  # what else goes wrong is for the checks to tell
+        pass
     results = report(make)
     table = Table("check", "result", "what went wrong", title=env)
     for result in results:

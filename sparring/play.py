@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 
 import gymnasium
@@ -37,12 +38,20 @@ def resolve(typed: str, actions: ActionSet | None) -> str:
     return typed
 
 
+def ask_aloud(prompt: str) -> str:
+    """Like `input`; a line that comes from a pipe is shown, so that the transcript reads as it would when typed."""
+    line = input(prompt)
+    if not sys.stdin.isatty():
+        print(line)
+    return line
+
+
 def play(
     env: gymnasium.Env[str, str],
     *,
     seed: int = 0,
     options: dict[str, str] | None = None,
-    ask: Callable[[str], str] = input,
+    ask: Callable[[str], str] = ask_aloud,
     show: Callable[[str], None] = print,
 ) -> float:
     """Play one episode and return its total reward.

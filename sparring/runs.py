@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import cattrs
 import tomli_w
 
-from sparring.errors import InvalidConfig, InvalidData
+from sparring.errors import InvalidConfig, InvalidData, UnknownName, unknown
 
 ConfigT = TypeVar("ConfigT")
 
@@ -86,6 +86,12 @@ def from_plain(kind: type[ConfigT], plain: Mapping[str, Any], source: str = "con
         return _converter.structure(plain, kind)
     except cattrs.BaseValidationError as error:
         raise InvalidConfig(f"{source}: " + "; ".join(cattrs.transform_error(error, path="config"))) from error
+
+
+def unknown_run(path: Path, hint: str = "") -> UnknownName:
+    """The error for a folder that holds no run, naming the nearest beside it that does."""
+    beside = [str(config.parent) for config in path.parent.glob("*/config.toml")]
+    return unknown("run", path, beside, f"A run is a folder with a config.toml in it. {hint}".strip())
 
 
 class RunFolder:

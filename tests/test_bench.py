@@ -289,7 +289,7 @@ def test_an_agent_of_ones_own() -> None:
         ("expert:much", InvalidConfig, "must be a number within 0 and 1"),
         ("expert:1.5", InvalidConfig, "error_rate must be within 0 and 1"),
         ("openai:model", InvalidConfig, "must be openai:MODEL@URL"),
-        ("runs/nowhere", UnknownName, "A run is named by its folder"),
+        ("runs/nowhere", UnknownName, "A run is a folder with a config.toml"),
     ],
 )
 def test_what_is_no_agent_is_explained(spec: str, error: type[Exception], says: str) -> None:

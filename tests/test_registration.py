@@ -85,6 +85,8 @@ def test_misspelt_names_are_corrected() -> None:
     sparring.register("tests/Copy-v1", "tests.worlds:Copy")
     with pytest.raises(UnknownName, match=r'no wrapper "exprt"\. Did you mean "expert"'):
         sparring.make("tests/Copy-v1", wrappers=("exprt",))
+    with pytest.raises(UnknownName, match=r'no option of tests/Copy-v1 "wrods"\. Did you mean "words"'):
+        sparring.make("tests/Copy-v1", wrods=3)
 
 
 @pytest.mark.parametrize("entry_point", ["tests.worlds", "tests:worlds:Copy", ""])

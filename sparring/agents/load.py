@@ -24,7 +24,7 @@ from sparring.agents.prompts import history_length
 from sparring.agents.scripted import ExpertPolicy, RandomPolicy
 from sparring.errors import InvalidConfig, unknown
 from sparring.registration import wrapper_names
-from sparring.runs import RunFolder, from_plain
+from sparring.runs import RunFolder, from_plain, unknown_run
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.types import Policy
 
@@ -95,6 +95,8 @@ def _load(spec: str, wrappers: tuple[str, ...], memory: str, system: str | None)
         return _from_run(spec)
     if rest:
         return Agent(spec, _own(spec), wrappers, memory, system)
+    if "/" in spec:
+        raise unknown_run(Path(spec))
     raise unknown("agent", spec, SPECS, "A run is named by its folder, which holds a config.toml.")
 
 

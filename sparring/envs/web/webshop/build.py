@@ -61,6 +61,9 @@ def build(
         InvalidData: a file or row can't be read; the message names the row and field.
         MissingExtra: nouns were to come from spaCy, which is not installed.
     """
+    for path in (items, attributes, human, nouns):
+        if isinstance(path, Path) and not path.is_file():
+            raise InvalidData(f"there is no file {path}")
     instructions = None if human is None else _read_object(human)
     return build_from_rows(read_rows(items), _read_object(attributes), instructions, nouns, out, num_products)
 
