@@ -131,7 +131,7 @@ class GuessingGame(TextEnv):
         meaning = self._reader.read(question)
         item = self.knowledge.items[self.secret]
         if self._answerer is not None:
-            self.reply = as_reply(self._answerer(item.phrase, question[:_MOST_SAID_TO_ANSWERER]))
+            self.reply = as_reply(self._answerer(item.phrase, _valid(question[:_MOST_SAID_TO_ANSWERER])))
         elif isinstance(meaning, AsksWhether):
             self.reply = YES if self.knowledge.truth[self.secret, meaning.attribute] != meaning.opposite else NO
         elif isinstance(meaning, Guesses):
@@ -140,7 +140,7 @@ class GuessingGame(TextEnv):
         if meaning is not None:
             self.answered = (*self.answered, (meaning, self.reply))
         elif self.reply != UNKNOWN:
-            self.unread = (*self.unread, (_one_line(question), self.reply))
+            self.unread = (*self.unread, (" ".join(_valid(question[:80]).split()), self.reply))
 
     def observe(self) -> tuple[str, Info]:
         """The last reply or a summary, and the number of the question to come."""
@@ -173,9 +173,9 @@ class GuessingGame(TextEnv):
         return next_question(self.knowledge, self.answered)
 
 
-def _one_line(question: str) -> str:
-    """A player's text for a summary: short, on one line, and valid Unicode."""
-    return " ".join(question[:80].encode("utf-8", "replace").decode().split())
+def _valid(text: str) -> str:
+    """The text with halves of surrogate pairs, which a model may say and no file can hold, as question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @cache

@@ -15,6 +15,7 @@ The other gives items in groups, each by its noun phrase and other names, with t
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -109,8 +110,8 @@ class Knowledge:
 
         A fifth of the items comes from the development split, a fifth from the test split, the rest from the training
         split; of each split they are taken in turn from each group, in the order of the table. Attributes are then
-        chosen one at a time so that each tells apart as many pairs as possible that those before it do not (the first
-        of equals).
+        chosen one at a time so that each tells apart as many pairs as possible that those before it do not; of
+        equals the one that holds for the nearest to half of the items.
 
         Raises:
             InvalidConfig: more than there are, fewer than five items, or too few attributes to tell all items apart.
@@ -156,16 +157,19 @@ def _in_turn(items: Sequence[Item], split: str) -> list[int]:
 def _most_telling(truth: npt.NDArray[np.bool_], count: int) -> list[int]:
     """Column numbers, in the table's order, chosen greedily to tell the rows apart."""
     alike = np.zeros(len(truth), dtype=np.int64)  # rows with the same number are not told apart yet
-    chosen: list[int] = []
+    imbalance = np.abs(truth.mean(axis=0) - 0.5)
+    left = list(range(truth.shape[1]))
     for _ in range(count):
-        pairs = []
-        for column in range(truth.shape[1]):
-            sizes = np.bincount(2 * alike + truth[:, column])
-            pairs.append(int((sizes * (sizes - 1)).sum()) if column not in chosen else len(truth) ** 2)
-        best = int(np.argmin(pairs))
-        chosen.append(best)
+        best = min(left, key=lambda column: (_pairs(2 * alike + truth[:, column]), imbalance[column], column))
+        left.remove(best)
         alike = np.unique(2 * alike + truth[:, best], return_inverse=True)[1]
-    return sorted(chosen)
+    return [column for column in range(truth.shape[1]) if column not in left]
+
+
+def _pairs(numbers: npt.NDArray[np.int64]) -> int:
+    """How many ordered pairs of rows have equal numbers."""
+    sizes = np.bincount(numbers)
+    return int((sizes * (sizes - 1)).sum())
 
 
 def _knowledge(items: tuple[Item, ...], attributes: tuple[Attribute, ...], truth: npt.NDArray[np.bool_]) -> Knowledge:
@@ -179,8 +183,8 @@ def load_knowledge(items: Path, attributes: Path) -> Knowledge:
     """Read both files; a second call returns the same object.
 
     Raises:
-        InvalidData: an item or attribute given twice, an attribute that is not defined or is given or taken away in
-            vain, or two items that no attribute tells apart.
+        InvalidData: a file that can't be read, an item given twice, an attribute that is not defined or is given or
+            taken away in vain, or two items that no attribute tells apart.
     """
     asked = tuple(_attribute(key, questions) for key, questions in _read(attributes).items())
     column = {attribute.key: number for number, attribute in enumerate(asked)}
@@ -196,14 +200,18 @@ def load_knowledge(items: Path, attributes: Path) -> Knowledge:
     for number, held in enumerate(rows):
         truth[number, [column[key] for key in held]] = True
     known = _knowledge(tuple(found), asked, truth)
-    twins = known.twins()
-    if twins or len({item.name for item in found}) < len(found):
-        raise InvalidData(f"{items.name}: items of one name, or that no attribute tells apart: {twins}")
+    named = Counter(item.name for item in found)
+    if known.twins() or len(named) < len(found):
+        repeated = [name for name, count in named.items() if count > 1]
+        raise InvalidData(f"{items}: given twice: {repeated}; told apart by no attribute: {known.twins()}")
     return known
 
 
 def _read(path: Path) -> Mapping[str, Mapping[str, str]]:
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidData(f"{path} can't be read as TOML: {error}") from error
 
 
 def _attribute(key: str, questions: Iterable[str]) -> Attribute:

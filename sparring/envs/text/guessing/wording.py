@@ -51,7 +51,7 @@ def _set_of(words: str) -> frozenset[str]:
 _LEFT_OUT = _set_of(
     "a an the any some your my his its their our that which who usually typically commonly normally often generally "
     "mostly mainly primarily really actually ever also just maybe perhaps possibly please currently considered "
-    "classified regarded likely sometimes frequently traditionally still always definitely by chance"
+    "classified regarded likely sometimes frequently traditionally still always definitely by chance there here"
 )
 _BEFORE_A_QUESTION = _set_of(
     "ok okay so well hmm hm then now and alright all right great good yes q question let me ask next first"
