@@ -54,7 +54,7 @@ from sparring.trainers.batch import Floats, Ints, Sample, cut_by_length, micro_b
 from sparring.trainers.checkpoint import Learner, load_learner
 from sparring.trainers.collect import action_tokens, collect_groups, group_starts, training_split
 from sparring.trainers.command import run_command, run_module
-from sparring.trainers.critic import CriticLearner, load_critic
+from sparring.trainers.critic import CriticLearner, load_critic, state_values, utterance_values
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.policy_update import Lesson, ObjectiveConfig, update_policy
@@ -297,19 +297,17 @@ def _add_critic_gradients(
     assert critic.target is not None
     budget = config.critic.micro_batch_tokens
     states = [one.state_T for one in part]
-    with torch.no_grad():
-        rewards_B = torch.tensor([one.reward for one in part])
-        goes_on_B = torch.tensor([not one.terminated for one in part], dtype=torch.float32)
-        next_2B = state_values(critic.target, [one.next_T for one in part], budget).cpu()
-        q_targets_2B = rewards_B + config.gamma * goes_on_B * next_2B
-        count = config.fresh_actions
-        q_fresh_2BK = utterance_values(
-            critic.target,
-            [state for state in states for _ in range(count)],
-            [one for options in fresh for one in options],
-            budget,
-        )[0].cpu()
-        v_targets_2B = q_fresh_2BK.view(2, len(part), count).mean(-1)
+    rewards_B = torch.tensor([one.reward for one in part])
+    goes_on_B = torch.tensor([not one.terminated for one in part], dtype=torch.float32)
+    next_2B = state_values(critic.target, [one.next_T for one in part], budget).cpu()
+    q_targets_2B = rewards_B + config.gamma * goes_on_B * next_2B
+    q_fresh_2BK, _ = utterance_values(
+        critic.target,
+        [state for state in states for _ in range(config.fresh_actions)],
+        [one for options in fresh for one in options],
+        budget,
+    )
+    v_targets_2B = q_fresh_2BK.cpu().view(2, len(part), config.fresh_actions).mean(-1)
     total = 0.0
     for rows in cut_by_length([len(one.state_T) + len(one.utterance_T) for one in part], budget):
         q_2B, v_2B = critic.module([states[row] for row in rows], [part[row].utterance_T for row in rows])
@@ -321,36 +319,16 @@ def _add_critic_gradients(
     return total
 
 
-def state_values(critic: UtteranceCritic, states: Sequence[Ints], budget: int) -> Tensor:
-    """Both values of each state, [2, B], in batches of at most `budget` tokens."""
-    found_2B = torch.zeros(2, len(states), device=critic.spread.device)
-    for rows in cut_by_length([len(one) for one in states], budget):
-        found_2B[:, rows] = critic.values([states[row] for row in rows])
-    return found_2B
-
-
-def utterance_values(
-    critic: UtteranceCritic, states: Sequence[Ints], utterances: Sequence[Ints], budget: int
-) -> tuple[Tensor, Tensor]:
-    """Both Q of each utterance and both V of its state, each [2, B], in batches of at most `budget` tokens."""
-    q_2B, v_2B = (torch.zeros(2, len(states), device=critic.spread.device) for _ in range(2))
-    lengths = [len(state) + len(one) for state, one in zip(states, utterances, strict=True)]
-    for rows in cut_by_length(lengths, budget):
-        q_2B[:, rows], v_2B[:, rows] = critic([states[row] for row in rows], [utterances[row] for row in rows])
-    return q_2B, v_2B
-
-
 def critic_fit(config: Config, critic: CriticLearner[UtteranceCritic], fresh: Sequence[Transition]) -> dict[str, float]:
     """How far the critic's view of the step's own turns is from what came of them, to be logged."""
     if not fresh:
         return {}
-    with torch.no_grad():
-        q_2B, v_2B = utterance_values(
-            critic.module,
-            [one.state_T for one in fresh],
-            [one.utterance_T for one in fresh],
-            config.critic.micro_batch_tokens,
-        )
+    q_2B, v_2B = utterance_values(
+        critic.module,
+        [one.state_T for one in fresh],
+        [one.utterance_T for one in fresh],
+        config.critic.micro_batch_tokens,
+    )
     to_go_B = torch.tensor([one.to_go for one in fresh])
     spread = float(to_go_B.var(correction=0))
     return {
@@ -418,10 +396,9 @@ def advantages_of(
     actions: Sequence[Action],
 ) -> Tensor:
     """By how much each utterance beats what was to be expected in its state, float32 [S]."""
-    with torch.no_grad():
-        q_2S, v_2S = utterance_values(
-            critic.module, [one.state_T for one in chosen], _ids(actions), config.critic.micro_batch_tokens
-        )
+    q_2S, v_2S = utterance_values(
+        critic.module, [one.state_T for one in chosen], _ids(actions), config.critic.micro_batch_tokens
+    )
     q_S, v_S = q_2S.amin(0).cpu(), v_2S.amin(0).cpu()
     if config.baseline == "value":
         return q_S - v_S

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from sparring.agents.models.critic import UtteranceCritic
 from sparring.errors import InvalidData
 from sparring.runs import RunFolder
+from sparring.trainers.batch import Ints, cut_by_length
 from sparring.trainers.losses import polyak_update
 from sparring.trainers.optim import OptimConfig, build_optimizer, learning_rate, take_step
 from sparring.trainers.session import entropy
@@ -107,3 +109,51 @@ def _read(path: Path) -> dict[str, Any]:
             f"--model {path.parent} ({error})"
         ) from error
     return state
+
+
+def state_values(critic: UtteranceCritic, states: Sequence[Ints], budget: int) -> Tensor:
+    """Both values of each of B states, [2, B], without gradients.
+
+    Args:
+        budget: tokens that go through the critic at once. Equal states go once.
+    """
+    places, firsts = _distinct([one.tobytes() for one in states])
+    found_2U = torch.zeros(2, len(firsts), device=critic.spread.device)
+    with torch.no_grad():
+        for rows in cut_by_length([len(states[first]) for first in firsts], budget):
+            found_2U[:, rows] = critic.values([states[firsts[row]] for row in rows])
+    return found_2U[:, places]
+
+
+def utterance_values(
+    critic: UtteranceCritic, states: Sequence[Ints], utterances: Sequence[Ints], budget: int
+) -> tuple[Tensor, Tensor]:
+    """Both Q of each of B utterances and both V of its state, each [2, B], without gradients.
+
+    Args:
+        budget: tokens that go through the critic at once. Equal pairs go once.
+    """
+    places, firsts = _distinct(
+        [(state.tobytes(), one.tobytes()) for state, one in zip(states, utterances, strict=True)]
+    )
+    q_2U, v_2U = (torch.zeros(2, len(firsts), device=critic.spread.device) for _ in range(2))
+    lengths = [len(states[first]) + len(utterances[first]) for first in firsts]
+    with torch.no_grad():
+        for rows in cut_by_length(lengths, budget):
+            q_2U[:, rows], v_2U[:, rows] = critic(
+                [states[firsts[row]] for row in rows], [utterances[firsts[row]] for row in rows]
+            )
+    return q_2U[:, places], v_2U[:, places]
+
+
+def _distinct(keys: Sequence[Hashable]) -> tuple[list[int], list[int]]:
+    """For each key its place among the distinct ones, and for each of those where it stands first."""
+    numbers: dict[Hashable, int] = {}
+    firsts: list[int] = []
+    places = []
+    for index, key in enumerate(keys):
+        if key not in numbers:
+            numbers[key] = len(firsts)
+            firsts.append(index)
+        places.append(numbers[key])
+    return places, firsts

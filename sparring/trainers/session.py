@@ -46,6 +46,9 @@ class LoopConfig:
     max_seconds: float | None = None
     """Stop after this many seconds of training, if the steps don't end it before; evaluation is not counted. A run
     that ends or decays by time can't be repeated bit by bit."""
+    max_env_turns: int | None = None
+    """Stop after the step in which the run has played this many turns of the environment: for comparisons at equal
+    experience."""
     eval_every: int = 20
     """Steps between evaluations; 0 for none."""
     eval_episodes: int = 64
@@ -73,8 +76,10 @@ class LoopConfig:
         ):
             if getattr(self, name) < low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
-        if self.max_seconds is not None and self.max_seconds <= 0:
-            raise InvalidConfig(f"max_seconds must be above 0, got {self.max_seconds}")
+        for name in ("max_seconds", "max_env_turns"):
+            budget = getattr(self, name)
+            if budget is not None and budget <= 0:
+                raise InvalidConfig(f"{name} must be above 0, got {budget}")
 
 
 @contextmanager
@@ -164,9 +169,14 @@ class Session:
 
     @property
     def progress(self) -> float:
-        """Share of the budget used before this step, by steps or by time, whichever is further."""
+        """Share of the budget used before this step, by steps, time or turns, whichever is further."""
+        return self._used(self.step - 1)
+
+    def _used(self, steps: int) -> float:
         by_time = self.seconds / self.loop.max_seconds if self.loop.max_seconds else 0.0
-        return max((self.step - 1) / self.loop.steps, by_time)
+        turns = self.totals.get("env_turns", 0)
+        by_turns = turns / self.loop.max_env_turns if self.loop.max_env_turns else 0.0
+        return max(steps / self.loop.steps, by_time, by_turns)
 
     @contextmanager
     def timed(self, name: str, *, counted: bool = True) -> Iterator[None]:
@@ -182,9 +192,7 @@ class Session:
 
     def steps(self) -> Iterator[int]:
         """Yield step numbers, from 1 or from the one after the checkpoint, until a budget or the user ends it."""
-        while self.step < self.loop.steps and not self._stop_asked.is_set():
-            if self.loop.max_seconds is not None and self.seconds >= self.loop.max_seconds:
-                return
+        while self._used(self.step) < 1 and not self._stop_asked.is_set():
             self._timers = {}
             self.step += 1
             yield self.step
@@ -208,8 +216,7 @@ class Session:
             for name, value in whole.items()
         }
         self.run.log(clean)
-        used = max(self.step / self.loop.steps, self.seconds / (self.loop.max_seconds or math.inf))
-        self._progress.update(self._bar, completed=min(used, 1.0), step=self.step, status=status)
+        self._progress.update(self._bar, completed=min(self._used(self.step), 1.0), step=self.step, status=status)
         if self._writer is not None:
             for name, value in clean.items():
                 if value is not None and name != "step":
@@ -246,6 +253,8 @@ class Session:
             why, more = "Stopped on request", ""
         elif self.step >= self.loop.steps:
             why, more = "Finished", f" --steps {2 * self.loop.steps}"
+        elif self.loop.max_env_turns and self.totals.get("env_turns", 0) >= self.loop.max_env_turns:
+            why, more = "Out of turns", f" --max-env-turns {2 * self.loop.max_env_turns}"
         else:
             why, more = "Out of time", f" --max-seconds {2 * (self.loop.max_seconds or 0):g}"
         self.say(f"{why} after step {self.step} ({self.seconds:.0f} s of training): {self.run.path}")
