@@ -30,7 +30,7 @@ from sparring.agents.load import Agent, variants
 from sparring.envs.base import TextEnv
 from sparring.envs.pool import EnvPool
 from sparring.errors import InvalidConfig, InvalidData
-from sparring.report import EpisodeRecord, Report, compare, summarise
+from sparring.report import EpisodeRecord, Report, clusters_of, compare, summarise
 from sparring.rollout import Setting, Start, rollout, rollout_async
 from sparring.runs import write_atomic
 from sparring.settings import EnvConfig
@@ -74,6 +74,7 @@ def bench(
     config: BenchConfig,
     out: Path,
     *,
+    tasks: Sequence[str] | None = None,
     baseline: str | None = None,
     resume: bool = False,
     show_progress: bool = False,
@@ -83,6 +84,7 @@ def bench(
     An agent that has a greedy policy too is played twice, sampled and greedy.
 
     Args:
+        tasks: the ids to play, all of the split; by default `choose_tasks` picks them.
         baseline: name of the agent that the others are compared with; by default the first.
         resume: keep the episodes that `out` already holds; without it a folder with episodes is refused.
         show_progress: draw a progress bar on standard error.
@@ -99,19 +101,22 @@ def bench(
     reference = baseline or names[0]
     if reference not in names:
         raise InvalidConfig(f'no agent "{reference}" to compare with. Agents: {", ".join(names)}')
-    tasks = choose_tasks(config)
+    chosen = choose_tasks(config) if tasks is None else list(tasks)
     stores = {player.name: _Store(out, player, config, resume=resume) for player in players}
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) if show_progress else nullcontext() as progress:
         for player in players:
-            _play(player, config, tasks, stores[player.name], progress)
-    records = {name: _asked_for(store.records, tasks, config.seeds) for name, store in stores.items()}
+            _play(player, config, chosen, stores[player.name], progress)
+    records = {name: _asked_for(store.records, chosen, config.seeds) for name, store in stores.items()}
+    clusters = clusters_of(record for played in records.values() for record in played)
+    number, shared = len({clusters[task] for task in chosen}), _clusters_name(config)
     rng = np.random.default_rng(0)
     report = Report(
         title=f"{config.env.full_id}, {config.split}",
         setting={
-            "tasks": len(tasks),
+            "tasks": len(chosen),
+            **({shared: number} if number < len(chosen) else {}),
             "seeds": list(config.seeds),
             "options": dict(config.env.options) or "none",
             "max_turns": config.env.max_turns or "the environment's own",
@@ -125,11 +130,13 @@ def bench(
                 wrappers=player.wrappers,
                 memory=player.memory,
                 source=player.source,
+                clusters=clusters,
                 rng=rng,
             )
             for player in players
         ),
         comparisons=compare(records, reference, rng=rng) if len(players) > 1 else (),
+        clusters=shared if any(cluster != task for task, cluster in clusters.items()) else "tasks",
     )
     report.save(out)
     return report
@@ -158,6 +165,27 @@ def choose_tasks(config: BenchConfig) -> list[str]:
         raise InvalidConfig(f'the split "{config.split}" has {len(ids)} tasks, {wanted} were asked for')
     chosen = np.random.default_rng(0).permutation(len(ids))[:wanted]
     return [ids[index] for index in sorted(chosen)]
+
+
+def _clusters_name(config: BenchConfig) -> str:
+    """What the environment calls the things that its tasks share."""
+    env = config.env.make()
+    try:
+        return env.unwrapped.clusters if isinstance(env.unwrapped, TextEnv) else TextEnv.clusters
+    finally:
+        env.close()
+
+
+def episodes(out: Path) -> dict[str, list[EpisodeRecord]]:
+    """The episodes that a benchmark's folder holds, by agent.
+
+    Raises:
+        InvalidData: there are none, or a line is no episode.
+    """
+    folders = sorted(path.parent for path in (out / "agents").glob("*/episodes.jsonl"))
+    if not folders:
+        raise InvalidData(f"{out} holds no episodes: expected agents/*/episodes.jsonl, as `sparring bench` writes them")
+    return {json.loads((one / "agent.json").read_text())["agent"]: _read(one / "episodes.jsonl") for one in folders}
 
 
 def _start(task: str, seed: int, split: str) -> Start:
@@ -197,6 +225,18 @@ def _asked_for(records: Sequence[EpisodeRecord], tasks: Sequence[str], seeds: Se
     return [found[task, seed] for seed in seeds for task in tasks]
 
 
+def _read(path: Path) -> list[EpisodeRecord]:
+    """All whole lines; the last may be cut short, by a crash or because it is being written."""
+    whole = path.read_text().rpartition("\n")[0]
+    records = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            records.append(cattrs.structure(json.loads(line), EpisodeRecord))
+        except (ValueError, cattrs.BaseValidationError) as error:
+            raise InvalidData(f"{path}, line {number} is no episode: {error}") from error
+    return records
+
+
 class _Store:
     """One agent's folder: `agent.json`, `episodes.jsonl`, `trajectories/`. Used as a context while playing."""
 
@@ -225,7 +265,8 @@ class _Store:
                     "with --out"
                 )
             self._require_same(played)
-            self.records = self._read()
+            self._mend()
+            self.records = _read(self._path)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(self.folder / "agent.json", json.dumps(played, indent=2, ensure_ascii=False) + "\n")
 
@@ -238,19 +279,11 @@ class _Store:
                     "Name another folder with --out"
                 )
 
-    def _read(self) -> list[EpisodeRecord]:
-        """All whole lines; one that a crash cut short is removed, so that the next begins on its own line."""
-        content = self._path.read_text()
-        whole, newline, cut = content.rpartition("\n")
+    def _mend(self) -> None:
+        """Remove a line that a crash cut short, so that the next begins on its own line."""
+        whole, newline, cut = self._path.read_text().rpartition("\n")
         if cut:
             write_atomic(self._path, whole + newline)
-        records = []
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                records.append(cattrs.structure(json.loads(line), EpisodeRecord))
-            except (ValueError, cattrs.BaseValidationError) as error:
-                raise InvalidData(f"{self._path}, line {number} is no episode: {error}") from error
-        return records
 
     def add(self, trajectory: Trajectory, task: str, seed: int) -> None:
         """Append an episode; it is on disk when this returns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sparring.statistics import (
     Interval,
     PairedDifference,
     Spread,
+    effective_clusters,
     mean_interval,
     paired_difference,
     rate_interval,
@@ -25,10 +26,17 @@ from sparring.statistics import (
 )
 from sparring.types import Stop, Trajectory
 
+_FEW_CLUSTERS = 20  # fewer, and a bootstrap over them covers too seldom
+
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRecord:
-    """One episode in figures. `seconds` is the wall-clock time since the one before it ended."""
+    """One episode in figures.
+
+    Attributes:
+        seconds: wall-clock time since the episode before it ended.
+        cluster: what the task shares with others, as the environment named it; empty where it named nothing.
+    """
 
     task: str
     seed: int
@@ -41,6 +49,7 @@ class EpisodeRecord:
     seconds: float
     stop: str
     error: str | None = None
+    cluster: str = ""
 
     @classmethod
     def of(cls, trajectory: Trajectory, task: str, seed: int, seconds: float) -> EpisodeRecord:
@@ -57,6 +66,7 @@ class EpisodeRecord:
             seconds=seconds,
             stop=str(trajectory.stop),
             error=trajectory.error,
+            cluster=trajectory.cluster,
         )
 
     @property
@@ -70,7 +80,10 @@ class Row:
     """One agent's figures; means are over the episodes in which the environment did not fail.
 
     Attributes:
-        score, total_reward: means, with bootstrap intervals clustered by task. success: rate, with Wilson's.
+        tasks, clusters: how many were played; tasks that share nothing are a cluster each.
+        effective_clusters: how many clusters of equal size would weigh as evenly.
+        score, total_reward: means, with bootstrap intervals over clusters. success: rate, with Wilson's interval,
+            whose trials are worth what the clusters leave of them.
         turns, sampled_tokens, prompt_tokens, seconds: means an episode.
         errors: episodes that the environment failed in, left out of all means; `first_error` is one of them.
         stops: why the others ended, counted. seed_scores: spread of the mean score over the seeds.
@@ -83,6 +96,8 @@ class Row:
     episodes: int
     tasks: int
     errors: int
+    clusters: int = 0
+    effective_clusters: float = 0.0
     score: Interval | None = None
     success: Interval | None = None
     total_reward: Interval | None = None
@@ -107,12 +122,18 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A whole benchmark. `setting` says what was played, in plain values."""
+    """A whole benchmark.
+
+    Attributes:
+        setting: what was played, in plain values.
+        clusters: what the intervals are over, in the plural: "tasks", or what tasks share, such as "products".
+    """
 
     title: str
     setting: Mapping[str, Any]
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
+    clusters: str = "tasks"
 
     def row(self, agent: str) -> Row:
         """The row of one agent.
@@ -134,7 +155,7 @@ class Report:
                 "",
                 f"## Against {self.comparisons[0].baseline}, task by task",
                 "",
-                *_pair_table(self.comparisons),
+                *_pair_table(self.comparisons, self.clusters),
             ]
         errors = [row for row in self.rows if row.errors]
         if errors:
@@ -142,16 +163,30 @@ class Report:
             lines += [
                 f"- {row.agent}: {row.errors} episodes, such as `{_cell(row.first_error or '')}`" for row in errors
             ]
-        lines += [
-            "",
-            "Brackets are 95 % intervals: Wilson's for success, bootstrap clustered by task for means. Claims rest on "
-            "the paired differences, not on whether two intervals overlap. An interval that is a point says that all "
-            "tasks agreed, not that nothing else can happen. p is the exact sign test of tasks won against tasks "
-            "lost: it asks how often, not by how much, so it may disagree with the interval of the mean. Nothing is "
-            "corrected for the number of comparisons. Tasks count as independent; where several share their material "
-            "(goals of one product), the intervals are too narrow.",
-        ]
+        lines += ["", self._reading()]
         return "\n".join(lines) + "\n"
+
+    def _reading(self) -> str:
+        """How to read the tables, and what their intervals hold for."""
+        most = max(self.rows, key=lambda row: row.tasks, default=None)
+        if self.clusters == "tasks" or most is None:
+            over = "Tasks count as independent: their environment names nothing that several of them share."
+        elif most.clusters == most.tasks:
+            over = f"No two tasks share one of the {self.clusters}."
+        else:
+            over = (
+                f"There are {most.tasks} tasks of {most.clusters} {self.clusters}, which weigh like "
+                f"{most.effective_clusters:.0f} of equal size."
+            )
+        if most is not None and 0 < most.effective_clusters < _FEW_CLUSTERS:
+            over += f" From so few {self.clusters} intervals are too narrow."
+        return (
+            f"Brackets are 95 % intervals over {self.clusters}: Wilson's for success, bootstrap for means. {over} "
+            "Claims rest on the paired differences, not on whether two intervals overlap. An interval that is a point "
+            f"says that all {self.clusters} agreed, not that nothing else can happen. p is the exact sign test of "
+            f"{self.clusters} won against {self.clusters} lost: it asks how often, not by how much, so it may disagree "
+            "with the interval of the mean. Nothing is corrected for the number of comparisons."
+        )
 
     def save(self, folder: Path) -> None:
         """Write `report.md` and `report.json`, each atomically."""
@@ -166,15 +201,23 @@ def summarise(
     wrappers: tuple[str, ...] = (),
     memory: str = "full_history",
     source: str = "",
+    clusters: Mapping[str, str] | None = None,
     rng: np.random.Generator,
 ) -> Row:
-    """Boil an agent's episodes down to a row; `rng` draws the bootstrap."""
+    """Boil an agent's episodes down to a row.
+
+    Args:
+        clusters: the cluster of each task, as `clusters_of` finds them in all agents' records; by default in these.
+        rng: draws the bootstrap.
+    """
     whole = [record for record in records if not record.failed]
     broken = [record.error or "unknown error" for record in records if record.failed]
     if not whole:
         error = broken[0] if broken else None
         return Row(agent, wrappers, memory, source, 0, 0, len(broken), first_error=error)
     tasks = [record.task for record in whole]
+    cluster_of = clusters_of(records) if clusters is None else clusters
+    drawn = [cluster_of[task] for task in tasks]
     seeds = sorted({record.seed for record in whole})
     by_seed = [_mean([record.score for record in whole if record.seed == seed]) for seed in seeds]
     return Row(
@@ -185,9 +228,11 @@ def summarise(
         episodes=len(whole),
         tasks=len(set(tasks)),
         errors=len(broken),
-        score=mean_interval([record.score for record in whole], tasks, rng=rng),
-        success=rate_interval([float(record.success) for record in whole], tasks),
-        total_reward=mean_interval([record.total_reward for record in whole], tasks, rng=rng),
+        clusters=len(set(drawn)),
+        effective_clusters=effective_clusters(drawn),
+        score=mean_interval([record.score for record in whole], drawn, rng=rng),
+        success=rate_interval([float(record.success) for record in whole], drawn),
+        total_reward=mean_interval([record.total_reward for record in whole], drawn, rng=rng),
         turns=_mean([record.turns for record in whole]),
         sampled_tokens=_mean([record.sampled_tokens for record in whole]),
         prompt_tokens=_mean([record.prompt_tokens for record in whole]),
@@ -204,10 +249,11 @@ def compare(
     """Compare every agent with the baseline, in pairs over tasks; one without a common task is left out.
 
     Raises:
-        InvalidConfig: no agent is called `baseline`.
+        InvalidConfig: no agent is called `baseline`. InvalidData: a task has two clusters.
     """
     if baseline not in records:
         raise InvalidConfig(f'no agent "{baseline}" to compare with. Agents: {", ".join(records)}')
+    clusters = clusters_of(record for theirs in records.values() for record in theirs)
     found = []
     for agent, theirs in records.items():
         if agent == baseline:
@@ -217,13 +263,35 @@ def compare(
                 Comparison(
                     agent,
                     baseline,
-                    score=paired_difference(_scores(theirs), _scores(records[baseline]), rng=rng),
-                    success=paired_difference(_successes(theirs), _successes(records[baseline]), rng=rng),
+                    score=paired_difference(_scores(theirs), _scores(records[baseline]), clusters=clusters, rng=rng),
+                    success=paired_difference(
+                        _successes(theirs), _successes(records[baseline]), clusters=clusters, rng=rng
+                    ),
                 )
             )
         except InvalidData:
             continue  # every common task was lost to environment errors, which the report counts
     return tuple(found)
+
+
+def clusters_of(records: Iterable[EpisodeRecord]) -> dict[str, str]:
+    """The cluster of every task: what any of its episodes names, the task itself where none does.
+
+    So the episodes of an older benchmark, which name none, go by what a newer one says of the same tasks.
+
+    Raises:
+        InvalidData: two episodes of a task name different ones.
+    """
+    found: dict[str, str] = {}
+    for record in records:
+        known = found.setdefault(record.task, record.cluster)
+        if record.cluster and known and known != record.cluster:
+            raise InvalidData(
+                f'episodes of the task "{record.task}" name two clusters, "{known}" and "{record.cluster}": '
+                'info["cluster"] must be the same at every reset of a task'
+            )
+        found[record.task] = known or record.cluster
+    return {task: cluster or task for task, cluster in found.items()}
 
 
 def _scores(records: Sequence[EpisodeRecord]) -> dict[str, list[float]]:
@@ -288,9 +356,10 @@ def _row_table(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _pair_table(comparisons: Sequence[Comparison]) -> list[str]:
+def _pair_table(comparisons: Sequence[Comparison], clusters: str) -> list[str]:
+    won = f"{clusters} won / lost / tied"
     lines = [
-        _line(("agent", "score difference", "won / lost / tied", "p", "success difference", "p (success)", "tasks")),
+        _line(("agent", "score difference", won, "p", "success difference", "p (success)", "tasks")),
         _line(["---"] * 7),
     ]
     for one in comparisons:

@@ -112,7 +112,7 @@ def episode(start: Start, setting: Setting, *, key: str = "", policy_version: in
     """
     turns: list[Turn] = []
     final: Observation | None = None
-    instruction = ""
+    instruction = cluster = ""
     task = start.task or ""
     stop, error = Stop.MAX_TURNS, None
     last: dict[str, Any] = {}
@@ -121,6 +121,7 @@ def episode(start: Start, setting: Setting, *, key: str = "", policy_version: in
         text, info = yield Reset(start.seed, options)
         final = _observation(text, info)
         instruction, task = str(info.get("instruction", "")), str(info.get("task", task))
+        cluster = str(info.get("cluster", ""))
         while setting.max_turns is None or len(turns) < setting.max_turns:
             messages = build(turns, final, memory=setting.memory, instruction=instruction, system=setting.system)
             action: Action = yield Act(
@@ -162,6 +163,7 @@ def episode(start: Start, setting: Setting, *, key: str = "", policy_version: in
         policy_version=policy_version,
         error=error,
         info=last,
+        cluster=cluster,
     )
 
 

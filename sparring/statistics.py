@@ -1,13 +1,15 @@
 """Honest intervals for benchmarks: pure functions on numpy arrays, generators passed in.
 
-Episodes of one task resemble one another, so tasks and not episodes are what is resampled. Two agents are
-compared on the tasks that both played, task by task: the intervals of two means may overlap widely while the
+Episodes of one task resemble one another, and so do tasks that share their material, such as goals of one product.
+What is resampled is therefore the cluster: all tasks of one product, or a single task where tasks share nothing. Two
+agents are compared on the tasks that both played, task by task: the intervals of two means may overlap widely while the
 interval of their paired difference is clear of zero, so claims are made of `paired_difference` alone.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -21,7 +23,7 @@ Array = NDArray[np.float64]
 
 _NORMAL = NormalDist()
 _CELLS_AT_ONCE = 1_000_000  # resampled indices held in memory together
-_FEW_TASKS = 5  # of the rarer outcome; below, the design effect is mostly noise and its interval covers too seldom
+_FEW_CLUSTERS = 5  # with the rarer outcome; below, the design effect is mostly noise and its interval covers too seldom
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,11 @@ class PairedDifference:
 
     Attributes:
         difference: mean over tasks of the difference of the two agents' means on that task.
-        wins, losses, ties: tasks on which the first agent's mean is above, below, equal.
-        p_value: exact two-sided sign test of wins against losses. With one episode a task and outcomes of 0
-            and 1 it is McNemar's exact test.
+        wins, losses, ties: clusters on whose tasks the first agent's mean is above, below, equal; where tasks share
+            nothing, they are tasks.
+        p_value: exact two-sided sign test of wins against losses. With tasks that share nothing, one episode each and
+            outcomes of 0 and 1 it is McNemar's exact test.
+        tasks: how many tasks were compared.
     """
 
     difference: Interval
@@ -53,10 +57,11 @@ class PairedDifference:
     losses: int
     ties: int
     p_value: float
+    tasks: int
 
     @property
-    def tasks(self) -> int:
-        """How many tasks were compared."""
+    def clusters(self) -> int:
+        """How many clusters the tasks belong to."""
         return self.wins + self.losses + self.ties
 
 
@@ -92,61 +97,77 @@ def wilson(rate: float, trials: float, *, level: float = 0.95) -> Interval:
     return Interval(rate, 0.0 if rate == 0 else max(0.0, centre - half), 1.0 if rate == 1 else min(1.0, centre + half))
 
 
-def rate_interval(outcomes: ArrayLike, tasks: Sequence[str], *, level: float = 0.95) -> Interval:
-    """Wilson's interval of a success rate whose trials are grouped by task.
+def rate_interval(outcomes: ArrayLike, clusters: Sequence[str], *, level: float = 0.95) -> Interval:
+    """Wilson's interval of a success rate whose trials come in clusters, of equal size or not.
 
-    With one episode a task it is plain Wilson. With more, the number of trials is divided by the design
-    effect: the variance of the rate with tasks as the unit, over its variance were all trials independent
-    (at least 1). Where fewer than five tasks saw the rarer outcome that ratio says little, and there are at most as
-    many trials as tasks: a first success among many failures must not narrow the interval.
+    With one trial a cluster it is plain Wilson. With more, the number of trials is divided by the design
+    effect: the variance of the rate with clusters as the unit, over its variance were all trials independent
+    (at least 1). Where fewer than five clusters saw the rarer outcome that ratio says little, and there are at most as
+    many trials as clusters: a first success among many failures must not narrow the interval. Where clusters
+    are so unequal that 40 weigh like 24, it covered .93 to .95 in simulations; where 25 weigh like 15, .86 to .96.
 
     Args:
-        outcomes: 0 or 1, shape [N]. tasks: the task of each, N names.
+        outcomes: 0 or 1, shape [N]. clusters: the cluster of each, N names.
     Raises:
         InvalidData: no outcomes, or one that is neither 0 nor 1.
     Source: E. L. Korn and B. I. Graubard, Survey Methodology 24 (1998), 193-201 (effective sample size).
     """
-    values, sums_T, counts_T = _by_task(outcomes, tasks)
+    values, sums_C, counts_C = _by_cluster(outcomes, clusters)
     if not np.isin(values, (0.0, 1.0)).all():
         raise InvalidData("a success rate needs outcomes of 0 and 1")
-    trials, number_of_tasks = len(values), len(sums_T)
+    trials, number = len(values), len(sums_C)
     rate = float(values.mean())
-    if number_of_tasks == trials:
+    if number == trials:
         return wilson(rate, trials, level=level)
-    if rate in (0.0, 1.0) or number_of_tasks == 1:
-        return wilson(rate, number_of_tasks, level=level)
-    residuals_T = sums_T - rate * counts_T
-    clustered = float((residuals_T**2).sum()) * number_of_tasks / (number_of_tasks - 1) / trials**2
+    if rate in (0.0, 1.0) or number == 1:
+        return wilson(rate, number, level=level)
+    residuals_C = sums_C - rate * counts_C
+    clustered = float((residuals_C**2).sum()) * number / (number - 1) / trials**2
     independent = rate * (1 - rate) / trials
     effective = trials / max(1.0, clustered / independent)
-    saw_rarer_outcome = int((sums_T > 0).sum() if rate <= 0.5 else (sums_T < counts_T).sum())
-    if saw_rarer_outcome < _FEW_TASKS:
-        effective = min(effective, number_of_tasks)
+    saw_rarer_outcome = int((sums_C > 0).sum() if rate <= 0.5 else (sums_C < counts_C).sum())
+    if saw_rarer_outcome < _FEW_CLUSTERS:
+        effective = min(effective, number)
     return wilson(rate, effective, level=level)
 
 
 def mean_interval(
     values: ArrayLike,
-    tasks: Sequence[str],
+    clusters: Sequence[str],
     *,
     rng: np.random.Generator,
     level: float = 0.95,
     resamples: int = 5_000,
 ) -> Interval:
-    """Bootstrap interval of a mean, clustered by task: whole tasks are drawn with replacement.
+    """Bootstrap interval of a mean whose values come in clusters: whole clusters are drawn with replacement.
 
-    Bias-corrected and accelerated, because scores in [0, 1] are skewed. Where all tasks agree the interval is
-    a point: a bootstrap can't show what it has never seen. It is too narrow for fewer than about twenty tasks, and
-    where a few tasks hold most of the episodes or nearly all tasks agree.
+    Bias-corrected and accelerated, because scores in [0, 1] are skewed. Where all clusters agree the interval is
+    a point: a bootstrap can't show what it has never seen. It is too narrow for fewer than about twenty clusters, and
+    where a few of them hold most of the values (see `effective_clusters`) or nearly all of them agree.
 
     Args:
-        values: shape [N], finite. tasks: the task of each, N names. rng: draws the resamples.
+        values: shape [N], finite. clusters: the cluster of each, N names. rng: draws the resamples.
     Raises:
         InvalidData: no values, or one that is not finite.
     Source: B. Efron, JASA 82 (1987), 171-185 (BCa).
     """
-    _, sums_T, counts_T = _by_task(values, tasks)
-    return _bootstrap(sums_T, counts_T, rng=rng, level=level, resamples=resamples)
+    _, sums_C, counts_C = _by_cluster(values, clusters)
+    return _bootstrap(sums_C, counts_C, rng=rng, level=level, resamples=resamples)
+
+
+def effective_clusters(clusters: Sequence[str]) -> float:
+    """How many clusters of equal size would weigh as evenly: (sum of sizes)² / sum of squared sizes.
+
+    Args:
+        clusters: the cluster of each value, N names.
+    Raises:
+        InvalidData: no names.
+    Source: L. Kish, Survey Sampling (1965), section 11.7.
+    """
+    if not clusters:
+        raise InvalidData("no clusters to count")
+    sizes = np.array(list(Counter(clusters).values()), dtype=np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def paired_difference(
@@ -154,6 +175,7 @@ def paired_difference(
     second: Mapping[str, Sequence[float]],
     *,
     rng: np.random.Generator,
+    clusters: Mapping[str, str] | None = None,
     level: float = 0.95,
     resamples: int = 5_000,
 ) -> PairedDifference:
@@ -161,6 +183,7 @@ def paired_difference(
 
     Args:
         first, second: the values of each task's episodes, by task.
+        clusters: the cluster of each task, by task; by default, and for a task that is not in it, the task itself.
     Raises:
         InvalidData: the two have no task in common.
     """
@@ -168,11 +191,13 @@ def paired_difference(
     if not common:
         raise InvalidData("the two agents have no task in common, so they can't be compared in pairs")
     differences_T = np.array([np.mean(first[task]) - np.mean(second[task]) for task in common], dtype=np.float64)
+    _, sums_C, counts_C = _by_cluster(differences_T, [(clusters or {}).get(task, task) for task in common])
     # Equal scores that were averaged over different numbers of episodes may differ in the last bits.
-    differences_T[np.abs(differences_T) < 1e-12] = 0.0
-    wins, losses = int((differences_T > 0).sum()), int((differences_T < 0).sum())
-    interval = _bootstrap(differences_T, np.ones_like(differences_T), rng=rng, level=level, resamples=resamples)
-    return PairedDifference(interval, wins, losses, len(common) - wins - losses, sign_test(wins, losses))
+    sums_C[np.abs(sums_C) < 1e-12 * counts_C] = 0.0
+    wins, losses = int((sums_C > 0).sum()), int((sums_C < 0).sum())
+    interval = _bootstrap(sums_C, counts_C, rng=rng, level=level, resamples=resamples)
+    ties = len(sums_C) - wins - losses
+    return PairedDifference(interval, wins, losses, ties, sign_test(wins, losses), len(common))
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -207,37 +232,37 @@ def _check_level(level: float) -> None:
         raise InvalidData(f"a confidence level is within 0 and 1, got {level}")
 
 
-def _by_task(values: ArrayLike, tasks: Sequence[str]) -> tuple[Array, Array, Array]:
-    """The values, and for each task their sum and their number."""
+def _by_cluster(values: ArrayLike, clusters: Sequence[str]) -> tuple[Array, Array, Array]:
+    """The values, and for each cluster their sum and their number."""
     array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or not array.size or array.size != len(tasks):
-        raise InvalidData(f"expected one value a task name and at least one, got {array.shape} for {len(tasks)} names")
+    if array.ndim != 1 or not array.size or array.size != len(clusters):
+        raise InvalidData(f"expected one value a name and at least one, got {array.shape} for {len(clusters)} names")
     if not np.isfinite(array).all():
         raise InvalidData(f"values must be finite, got {array[~np.isfinite(array)][0]}")
-    _, index = np.unique(np.asarray(tasks, dtype=object).astype(str), return_inverse=True)
+    _, index = np.unique(np.asarray(clusters, dtype=object).astype(str), return_inverse=True)
     return array, np.bincount(index, weights=array).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
-def _bootstrap(sums_T: Array, counts_T: Array, *, rng: np.random.Generator, level: float, resamples: int) -> Interval:
-    """The BCa interval of sum(sums) / sum(counts) over resampled tasks."""
+def _bootstrap(sums_C: Array, counts_C: Array, *, rng: np.random.Generator, level: float, resamples: int) -> Interval:
+    """The BCa interval of sum(sums) / sum(counts) over resampled clusters."""
     _check_level(level)
-    tasks = len(sums_T)
-    estimate = float(sums_T.sum() / counts_T.sum())
-    means_T = sums_T / counts_T
-    if tasks == 1 or float(np.ptp(means_T)) < 1e-12:
+    number = len(sums_C)
+    estimate = float(sums_C.sum() / counts_C.sum())
+    means_C = sums_C / counts_C
+    if number == 1 or float(np.ptp(means_C)) < 1e-12:
         return Interval(estimate, estimate, estimate)
     means_R = np.empty(resamples)
-    rows = max(1, _CELLS_AT_ONCE // tasks)
+    rows = max(1, _CELLS_AT_ONCE // number)
     for begin in range(0, resamples, rows):
-        picks = rng.integers(tasks, size=(min(rows, resamples - begin), tasks))
-        means_R[begin : begin + rows] = sums_T[picks].sum(axis=1) / counts_T[picks].sum(axis=1)
+        picks = rng.integers(number, size=(min(rows, resamples - begin), number))
+        means_R[begin : begin + rows] = sums_C[picks].sum(axis=1) / counts_C[picks].sum(axis=1)
     # Ties with the estimate count half, or discrete data would look biased.
     below = float((means_R < estimate).mean() + (means_R == estimate).mean() / 2)
     bias = _NORMAL.inv_cdf(min(max(below, 0.5 / resamples), 1 - 0.5 / resamples))
-    left_out_T = (sums_T.sum() - sums_T) / (counts_T.sum() - counts_T)
-    deviations_T = left_out_T.mean() - left_out_T
-    squares = float((deviations_T**2).sum())
-    acceleration = float((deviations_T**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
+    left_out_C = (sums_C.sum() - sums_C) / (counts_C.sum() - counts_C)
+    deviations_C = left_out_C.mean() - left_out_C
+    squares = float((deviations_C**2).sum())
+    acceleration = float((deviations_C**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
 
     def adjusted(tail: float) -> float:
         shifted = bias + _NORMAL.inv_cdf(tail)

@@ -152,6 +152,7 @@ class Trajectory:
         turns: the turns in order. final: the observation after the last action.
         stop, error: why it ended; `error` is None unless the environment failed.
         info: scalars of the last step's info (for example `score` and `success`).
+        cluster: what the task shares with others, as the environment named it at reset; empty where it named nothing.
     """
 
     env_id: str
@@ -167,6 +168,7 @@ class Trajectory:
     policy_version: int = 0
     error: str | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    cluster: str = ""
 
     @property
     def total_reward(self) -> float:

@@ -27,6 +27,8 @@ class TextEnv(gymnasium.Env[str, str]):
       environment's own generator; `choose_task` does both.
     - `info["actions"]` is an `ActionSet` of what is admissible now (left out where anything goes);
       `info["instruction"]` is the task's instruction and `info["task"]` its id, both given at reset.
+    - Where tasks share their material, `info["cluster"]` at reset names what this one shares (for WebShop the
+      product), always the same for a task: benchmarks then take their intervals over clusters, not tasks.
     - At the end `info["score"]` in [0, 1] and `info["success"]` say how well it went.
     - An action that means nothing is a no-op reported in `info["no_op"]`, never an exception.
 
@@ -36,12 +38,14 @@ class TextEnv(gymnasium.Env[str, str]):
         state: names of the attributes that `snapshot` copies. Everything that changes during an episode
             belongs in it; objects never changed in place are copied cheaply by deepcopy's own rules.
         snapshot_kind: how snapshots bring a state back, None where there are none.
+        clusters: what `info["cluster"]` names, in the plural, for reports.
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "test")
     deterministic: ClassVar[bool] = True
     state: ClassVar[tuple[str, ...]] = ()
     snapshot_kind: ClassVar[SnapshotKind | None] = SnapshotKind.COPY
+    clusters: ClassVar[str] = "clusters"
 
     observation_space: gymnasium.Space[str] = UnicodeText()
     action_space: gymnasium.Space[str] = UnicodeText()

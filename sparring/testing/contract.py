@@ -66,6 +66,12 @@ def check_conventions(subject: Subject) -> None:
                     f'reset() must give info["task"], the id of the task, got {brief(start.get("task"))}: results '
                     "are grouped by it"
                 )
+            cluster = start.get("cluster")
+            if cluster is not None and not (isinstance(cluster, str) and cluster):
+                raise CheckFailed(
+                    f'info["cluster"] names in a string what the task shares with others, got {brief(cluster)}. '
+                    "Leave it out where tasks share nothing"
+                )
             for turn, one in enumerate(seen):
                 _check_turn_info(one, turn)
             if seen[-1].terminated:
@@ -158,9 +164,16 @@ def check_tasks(subject: Subject) -> None:
             if ids != list(core(fresh).task_ids(split)):
                 raise CheckFailed(f'a fresh environment has other tasks in the split "{split}", or another order')
             for task in {ids[0], ids[-1]}:
-                found = reset(env, subject.seed, {"task": task}).info.get("task")
+                info = reset(env, subject.seed, {"task": task}).info
+                found, cluster = info.get("task"), info.get("cluster")
                 if found != task:
                     raise CheckFailed(f'reset(options={{"task": {task!r}}}) played info["task"] = {found!r}')
+                other = reset(env, subject.seed + 1, {"task": task}).info.get("cluster")
+                if cluster != other:
+                    raise CheckFailed(
+                        f'info["cluster"] of the task {task!r} was {brief(cluster)} and with another seed '
+                        f"{brief(other)}. Name what the task itself shares with others"
+                    )
             drawn = reset(env, subject.seed, {"split": split}).info.get("task")
             if drawn not in ids:
                 raise CheckFailed(f'reset(options={{"split": {split!r}}}) played {drawn!r}, which is not in it')

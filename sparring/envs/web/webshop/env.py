@@ -42,9 +42,9 @@ class WebShop(TextEnv):
     Actions are `search[words]` and `click[name]`. The reward comes with `click[buy now]`, in [0, 1].
 
     `info` always holds `available_actions` (the original's `has_search_bar` and `clickables`) and `actions` (the
-    same as an `ActionSet`); after a reset also `instruction`, `task` and `goal` (the goal's index); at a purchase
-    `score`, `success` (score is 1) and the parts of the reward (`r_type`, `r_att`, …); after an action that did
-    nothing `no_op` says why.
+    same as an `ActionSet`); after a reset also `instruction`, `task`, `goal` (the goal's index) and `cluster` (the
+    ASIN of the goal's product, which other goals may share); at a purchase `score`, `success` (score is 1) and the
+    parts of the reward (`r_type`, `r_att`, …); after an action that did nothing `no_op` says why.
 
     Args:
         catalogue: folder of a compiled catalogue; None for the built-in made-up one.
@@ -62,6 +62,7 @@ class WebShop(TextEnv):
 
     splits: ClassVar[tuple[str, ...]] = SPLITS
     snapshot_kind: ClassVar[SnapshotKind | None] = SnapshotKind.COPY
+    clusters: ClassVar[str] = "products"
 
     def __init__(
         self,
@@ -222,11 +223,12 @@ class WebShop(TextEnv):
         return info
 
     def _task_info(self) -> Info:
-        index = self.visit.goal
+        index, goal = self.visit.goal, self.goal
         return {
-            "instruction": self.goal.instruction_text,
+            "instruction": goal.instruction_text,
             "task": f"{self.shop.book.kind}-{index}",
             "goal": index,
+            "cluster": goal.asin,
         }
 
     def expert_action(self) -> str:
