@@ -23,6 +23,7 @@ TRAINERS = {
     "grpo": "group policy gradient (GRPO, RLOO, Dr. GRPO, REINFORCE++, GSPO, GiGPO, DAPO)",
     "ppo": "proximal policy optimisation with a critic of tokens or turns",
     "archer": "off-policy critic over turns, policy gradient over tokens (ArCHer)",
+    "off_policy": "learning from what older weights or others played (TOPR, CoPG)",
 }
 
 USAGE = """\
@@ -208,8 +209,9 @@ def _train(arguments: Sequence[str]) -> None:
     names = ", ".join(TRAINERS)
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: sparring train TRAINER [options]\n")
+        width = max(map(len, TRAINERS))
         for name, what in TRAINERS.items():
-            print(f"  {name:<6} {what}")
+            print(f"  {name:<{width}} {what}")
         print("\nExamples:\n  sparring train sft --help\n  sparring train grpo --model runs/first --run runs/second")
         return
     trainer, *rest = arguments
