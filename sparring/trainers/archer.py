@@ -44,7 +44,7 @@ from torch import Tensor
 
 from sparring import trajectories
 from sparring.agents.hf import HFPolicy
-from sparring.agents.models.critic import CausalReader, TextReader, TokenCritic, UtteranceCritic, trunk_of
+from sparring.agents.models.critic import TokenCritic, UtteranceCritic, build_utterance_critic, trunk_of
 from sparring.envs.pool import EnvPool
 from sparring.errors import InvalidConfig
 from sparring.rollout import Setting
@@ -173,11 +173,7 @@ def load_critics(config: Config, run: RunFolder, learner: Learner, policy: HFPol
     """The critics of the run's newest checkpoint, or new ones on the policy's decoder."""
 
     def build_utterances() -> UtteranceCritic:
-        if config.encoder == "actor":
-            critic = UtteranceCritic(CausalReader(trunk_of(learner.model)))
-        else:
-            critic = UtteranceCritic(TextReader(config.encoder, policy.vocabulary.decode))
-        return critic.to(learner.model.device)
+        return build_utterance_critic(config.encoder, learner.model, policy.vocabulary.decode)
 
     def build_tokens() -> TokenCritic:
         return TokenCritic(trunk_of(learner.model))

@@ -40,6 +40,7 @@ from sparring.trainers.losses import (
     sequence_log_ratio,
     token_weights,
     truncated_importance_weights,
+    weighted_likelihood,
 )
 from sparring.trainers.optim import OptimConfig, learning_rate, take_step
 from sparring.trainers.session import entropy
@@ -50,9 +51,10 @@ from sparring.trainers.tally import Tally
 class ObjectiveConfig:
     """How advantages become a loss."""
 
-    surrogate: Literal["ppo", "gspo", "cispo"] = "ppo"
+    surrogate: Literal["ppo", "gspo", "cispo", "likelihood"] = "ppo"
     """ppo clips the ratio of each token, gspo that of a whole sequence (arXiv:2507.18071; wants eps of about 3e-4),
-    cispo bounds the ratio and keeps every token's gradient (arXiv:2506.13585)."""
+    cispo bounds the ratio and keeps every token's gradient (arXiv:2506.13585), likelihood has no ratio: imitation
+    under weights, for samples of any age or origin."""
     eps_low: float = 0.2
     """The ratio of new to old probability may fall by this much before its gradient stops (PPO: 0.2)."""
     eps_high: float = 0.28
@@ -265,8 +267,10 @@ def add_gradients(
         loss = aggregate(loss_N, batch.weights_N)
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
+        tally.add(entropy=scores.entropy_N)
+        if config.surrogate == "likelihood":  # the old probabilities are of no concern, and unknown in demonstrations
+            continue
         tally.add(
-            entropy=scores.entropy_N,
             kl=kl_estimate(scores.logprobs_N, batch.old_logprobs_N, "k3"),
             clip_fraction=surrogate.clipped_N,
         )
@@ -277,6 +281,9 @@ def add_gradients(
 
 def _surrogate(config: ObjectiveConfig, logprobs_N: Tensor, batch: Batch) -> Surrogate:
     old_N, advantages_N = batch.old_logprobs_N, batch.advantages_N
+    if config.surrogate == "likelihood":
+        loss_N = weighted_likelihood(logprobs_N, advantages_N)
+        return Surrogate(loss_N, torch.zeros_like(loss_N, dtype=torch.bool))
     if config.surrogate == "cispo":
         return cispo_loss(logprobs_N, old_N, advantages_N, eps_high=config.eps_high)
     is_gspo = config.surrogate == "gspo"

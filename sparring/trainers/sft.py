@@ -29,9 +29,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
-from rich.progress import Progress
 
-from sparring import trajectories
 from sparring.agents.hf import HFPolicy
 from sparring.agents.models.tiny import build_tiny
 from sparring.errors import InvalidConfig
@@ -40,8 +38,9 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import Sample, collate, micro_batches, samples_of, score_tokens, vocabulary_size
 from sparring.trainers.checkpoint import Learner, load_learner
-from sparring.trainers.collect import demonstrate, special_tokens
+from sparring.trainers.collect import special_tokens
 from sparring.trainers.command import run_command, run_module
+from sparring.trainers.demos import DemosConfig, demonstrations
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.losses import Aggregation, aggregate, negative_log_likelihood, token_weights
 from sparring.trainers.optim import OptimConfig, learning_rate, take_step
@@ -51,22 +50,6 @@ from sparring.types import Trajectory
 
 # More text than this adds nothing to the vocabulary of a tokenizer, and training it would take long.
 TOKENIZER_EPISODES = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class DemosConfig:
-    """Whose episodes to imitate, where no data is given."""
-
-    agent: str = "expert:0.3"
-    """The demonstrator, as the benchmark names agents: expert, expert:0.3, random, a run folder …"""
-    episodes: int = 2000
-    """How many it plays."""
-    split: str | None = None
-    """Split of their tasks; by default the environment's training split."""
-
-    def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise InvalidConfig(f"demos.episodes must be at least 1, got {self.episodes}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +127,7 @@ def train(config: Config) -> Path:
         Diverged: a gradient was not finite. MissingExtra: an optional package is missing.
     """
     with claim(config.run, "sft", replace(config, resume=False), resume=config.resume) as run:
-        played = demonstrations(config, run)
+        played = demonstrations(config.demos, run, config.env, config.setting, data=config.data, seed=config.seed)
         chosen = select(played, config.min_score, config.top_fraction)
         model = tiny_folder(config, run, played) if config.model == "tiny" else config.model
         learner = load_learner(model, config.optim, run, lora_rank=config.lora_rank)
@@ -170,27 +153,6 @@ def _train(config: Config, run: RunFolder, learner: Learner, lessons: Lessons) -
             session.log(row, status=f"loss {row['loss']:.3f}")
             session.save_if_due(learner.write)
         session.finish(learner.write)
-
-
-def demonstrations(config: Config, run: RunFolder) -> list[Trajectory]:
-    """The episodes to imitate: read from `data`, or played, and kept in the run's `trajectories/` for resuming."""
-    if config.data is not None:
-        return list(trajectories.read(config.data))
-    path, demos = run.trajectories_path("demos"), config.demos
-    if run.latest_checkpoint() is None or not path.exists():
-        with Progress() as progress:
-            bar = progress.add_task(f"demonstrations by {demos.agent}", total=demos.episodes)
-            played = demonstrate(
-                config.env,
-                demos.agent,
-                config.setting,
-                episodes=demos.episodes,
-                split=demos.split,
-                seed=config.seed,
-                on_finish=lambda _: progress.advance(bar),
-            )
-        trajectories.write(path, played)
-    return list(trajectories.read(path))
 
 
 def select(played: Sequence[Trajectory], min_score: float | None, top_fraction: float) -> list[Trajectory]:

@@ -39,7 +39,11 @@ def config(tmp_path: Path, copy_model: Path, copy_env: EnvConfig, copy_agent: Ag
 
 @pytest.fixture
 def played(config: sft.Config) -> list[Trajectory]:
-    return sft.demonstrations(config, RunFolder.create(config.run, "sft", config))
+    return demonstrations_of(config, RunFolder.create(config.run, "sft", config))
+
+
+def demonstrations_of(config: sft.Config, run: RunFolder) -> list[Trajectory]:
+    return sft.demonstrations(config.demos, run, config.env, config.setting, data=config.data, seed=config.seed)
 
 
 def test_demonstrations_are_played_once(config: sft.Config, played: list[Trajectory]) -> None:
@@ -50,9 +54,9 @@ def test_demonstrations_are_played_once(config: sft.Config, played: list[Traject
     run = RunFolder(config.run)
     with run.checkpoint(1) as folder:
         (folder / "model").touch()
-    assert sft.demonstrations(other, run) == played  # a resumed run imitates the episodes that it began with
+    assert demonstrations_of(other, run) == played  # a resumed run imitates the episodes that it began with
     shutil.rmtree(run.path / "checkpoints")
-    assert len(sft.demonstrations(other, run)) == 3  # nothing was learned yet, so that nothing binds the run
+    assert len(demonstrations_of(other, run)) == 3  # nothing was learned yet, so that nothing binds the run
 
 
 def test_selection(played: list[Trajectory]) -> None:

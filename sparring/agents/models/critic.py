@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -177,6 +177,17 @@ class UtteranceCritic(nn.Module):
         """Both Q of an utterance in each of B states, and both V of the states, each [2, B]."""
         state_BD, utterance_BD = self.reader.read(states, utterances)
         return _apply(self.q_heads, utterance_BD), _apply(self.v_heads, state_BD)
+
+
+def build_utterance_critic(encoder: str, model: Any, decode: Callable[[Sequence[int]], str]) -> UtteranceCritic:
+    """An untrained critic, on the device of the policy's model.
+
+    Args:
+        encoder: `actor` for a copy of the model's decoder, or the folder of an encoder such as RoBERTa.
+        model: the policy's. decode: from its ids to text, for an encoder with a tokenizer of its own.
+    """
+    reader: Any = CausalReader(trunk_of(model)) if encoder == "actor" else TextReader(encoder, decode)
+    return UtteranceCritic(reader).to(model.device)
 
 
 def _head(width: int, hidden: int) -> nn.Sequential:

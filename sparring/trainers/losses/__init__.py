@@ -14,7 +14,8 @@ from sparring.trainers.losses.advantages import (
 )
 from sparring.trainers.losses.aggregation import Aggregation, aggregate, token_weights
 from sparring.trainers.losses.contrastive import copg_loss
-from sparring.trainers.losses.cross_entropy import negative_log_likelihood
+from sparring.trainers.losses.cross_entropy import negative_log_likelihood, outcome_loss, weighted_likelihood
+from sparring.trainers.losses.filters import progress_weights, top_fraction
 from sparring.trainers.losses.gae import bilevel_advantages, discounted_returns, generalized_advantages, whiten
 from sparring.trainers.losses.importance import (
     ImportanceLevel,
@@ -60,17 +61,21 @@ __all__ = [
     "log_ratio",
     "mismatch_metrics",
     "negative_log_likelihood",
+    "outcome_loss",
     "overlong_penalty",
     "polyak_update",
+    "progress_weights",
     "selected_logprobs",
     "sequence_log_ratio",
     "sequence_means",
     "sequence_sums",
     "token_weights",
+    "top_fraction",
     "topr_loss",
     "truncated_importance_weights",
     "turn_group_advantages",
     "value_loss",
+    "weighted_likelihood",
     "whiten",
     "zero_variance",
 ]
