@@ -111,7 +111,8 @@ def differences(records: dict[str, list[EpisodeRecord]], seeds: Sequence[int]) -
 
     Models are compared with those of the same seed. The mean's interval is over products and holds for these models.
     """
-    rng, found = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    found: dict[str, dict[str, Any]] = {}
     scripted = [name for name in records if ", seed " not in name]
     rivals = [f"{example.LONG}, seed * ({mode})" for mode in MODES]
     for rival in [*rivals, f"{example.RL}, seed * (greedy)", *scripted]:

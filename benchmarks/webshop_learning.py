@@ -4,8 +4,8 @@
     python benchmarks/webshop_learning.py --seeds 0 1 2 --catalogue DIR --name webshop_learning_real
 
 Runs the demo (`examples/demo.py`) once a seed and records, on held-out goals of products that nobody trained on, the
-score and success of everyone with 95 % intervals, and the paired differences. `DIR` is the original's 1,000 products,
-compiled by `sparring webshop build`.
+score and success of everyone and the paired differences, with 95 % intervals over those products. `DIR` is the
+original's 1,000 products, compiled by `sparring webshop build`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from record import RESULTS, record
 
 from sparring.report import Comparison, Report
 from sparring.runs import RunFolder
-from sparring.settings import EnvConfig
 
 
 def recorded_seconds(name: str, seed: int) -> int | None:
@@ -44,6 +43,8 @@ def figures_of(report: Report, comparisons: list[Comparison], seconds: int | Non
     return {
         "wall_s": seconds,
         "test_goals": report.rows[0].tasks,
+        "products": report.rows[0].clusters,
+        "effective_products": round(report.rows[0].effective_clusters, 1),
         "agents": {
             row.agent: {
                 "score": asdict(row.score) if row.score else None,
@@ -60,45 +61,6 @@ def figures_of(report: Report, comparisons: list[Comparison], seconds: int | Non
             for one in comparisons
         },
     }
-
-
-def by_product(demo: example.Demo, resamples: int = 10_000) -> dict[str, Any]:
-    """Differences with 95 % percentile intervals from a bootstrap over products instead of goals.
-
-    Several held-out goals share a product, so that they are not independent; these intervals are the more honest ones.
-    They too are narrow where a few products hold most goals: `effective_products` is how many products of equal size
-    would weigh as evenly (L. Kish's (sum of sizes)² / sum of squares).
-    """
-    env: Any = load_env(demo)
-    product_of = {task: env.reset(options={"task": task}) and env.goal.asin for task in env.task_ids("test")}
-    episodes = {}
-    for folder in (demo.out / "bench" / "agents").iterdir():
-        lines = (folder / "episodes.jsonl").read_text().splitlines()
-        records = {record["task"]: record for record in map(json.loads, lines)}
-        episodes[json.loads((folder / "agent.json").read_text())["agent"]] = records
-    found: dict[str, Any] = {}
-    learner = f"{example.RL} (sampled)"
-    tasks = sorted(episodes[learner])
-    products = sorted({product_of[task] for task in tasks})
-    row_of = np.array([products.index(product_of[task]) for task in tasks])
-    draws = np.random.default_rng(0).integers(len(products), size=(resamples, len(products)))
-    counts_P = np.bincount(row_of)
-    for rival in (f"{example.LONG} (sampled)", f"{example.LONG} (greedy)", example.DEMONSTRATOR, example.HEURISTIC):
-        for what in ("score", "success"):
-            gain = np.array([float(episodes[learner][task][what]) - episodes[rival][task][what] for task in tasks])
-            sums_P = np.bincount(row_of, weights=gain)
-            means = sums_P[draws].sum(1) / counts_P[draws].sum(1)
-            low, high = np.percentile(means, (2.5, 97.5))
-            difference = {"estimate": float(gain.mean()), "low": float(low), "high": float(high)}
-            found.setdefault(f"{learner} minus {rival}", {})[what] = difference
-    effective = float(counts_P.sum() ** 2 / (counts_P**2).sum())
-    return {"products": len(products), "effective_products": round(effective, 1), "differences": found}
-
-
-def load_env(demo: example.Demo) -> Any:
-    """The environment that the demo plays, without wrappers."""
-    options = {"catalogue": str(demo.catalogue)} if demo.catalogue else {}
-    return EnvConfig(options=options).make().unwrapped
 
 
 def over_seeds(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -185,7 +147,7 @@ def main(
         report, comparisons = example.main(demo)
         demos.append(demo)
         seconds = before[seed] if resume else round(time.monotonic() - began)
-        runs[str(seed)] = figures_of(report, comparisons, seconds) | {"by_product": by_product(demo)}
+        runs[str(seed)] = figures_of(report, comparisons, seconds)
         settings = {"imitation_s": imitation_seconds, "rl_s": rl_seconds, "error_rate": demo.error_rate}
         record(
             name,
@@ -195,8 +157,8 @@ def main(
             + (f" --catalogue {catalogue.name} --name {name}" if catalogue else "")
             + f" --imitation-seconds {imitation_seconds:g} --rl-seconds {rl_seconds:g}",
             notes="Goals of held-out products; each training run has one core. Intervals hold for the trained model of "
-            "a seed, over goals or (by_product) over products, which several goals share; the spread over seeds stands "
-            "beside them.",
+            "a seed, over products, which several goals share (effective_products: how many of equal size would weigh "
+            "as evenly); the spread over seeds stands beside them.",
         )
         draw(demos, name)
 

@@ -210,8 +210,9 @@ def main(demo: Demo) -> tuple[Report, list[Comparison]]:
     report, comparisons = score(demo)
     picture = draw(demo, report)
     print("\n" + report.to_markdown().split("\n## ")[0])
-    print("Difference in score and in success, goal by goal, with 95 % intervals (several goals share a product,")
-    print("so they are narrower than for products nobody saw; benchmarks/README.md has those over products):\n")
+    row = report.rows[0]
+    print("Difference in score and in success, goal by goal, with 95 % intervals")
+    print(f"over the {row.clusters} {report.clusters} that the {row.tasks} goals are about:\n")
     for one in comparisons:
         print(f"  {one.agent} − {one.baseline}: {interval(one.score)} score, {interval(one.success)} success")
     print(f"\nLearning curve: {picture}. It took {time.monotonic() - began:.0f} s in all.")

@@ -170,7 +170,7 @@ class Report:
         """How to read the tables, and what their intervals hold for."""
         most = max(self.rows, key=lambda row: row.tasks, default=None)
         if self.clusters == "tasks" or most is None:
-            over = "Tasks count as independent: their environment names nothing that several of them share."
+            over = "Tasks count as independent: none names anything that it shares with others."
         elif most.clusters == most.tasks:
             over = f"No two tasks share one of the {self.clusters}."
         else:
