@@ -88,6 +88,18 @@ class Grammar:
                 )
         return following
 
+    def forced(self, state: State) -> tuple[tuple[int, ...], State]:
+        """The tokens that follow without a choice, and the state where there is one again or the action is complete."""
+        tokens = []
+        while state.forced is not None:
+            tokens.append(state.forced)
+            state = self.advance(state, state.forced)
+        return tuple(tokens), state
+
+    def is_settled(self, state: State) -> bool:
+        """Whether tokens are left of the action, and no choice among them."""
+        return state.forced is not None and self.forced(state)[1].is_done
+
     def text(self, actions: ActionSet, token_ids: Sequence[int]) -> str:
         """The action that complete `token_ids` spell: a choice letter for letter, a form with its decoded slot.
 

@@ -80,7 +80,7 @@ def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[st
     is_adapter = (folder / "adapter_config.json").exists()
     if is_adapter and lora is not None:
         raise InvalidConfig(f"{folder} is an adapter already; load it without lora, or merge it first")
-    base = _base_of(folder) if is_adapter else folder
+    base = base_folder(folder) if is_adapter else folder
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         folder if (folder / "tokenizer_config.json").exists() else base
@@ -92,7 +92,12 @@ def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[st
     return model.eval(), tokenizer
 
 
-def _base_of(folder: Path) -> Path:
+def base_folder(folder: Path) -> Path:
+    """The model folder that an adapter's folder names.
+
+    Raises:
+        InvalidData: it is not there.
+    """
     named = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path") or ""
     base = Path(named)
     if not (base / "config.json").exists():
