@@ -21,6 +21,7 @@ from sparring.agents.plain import PlainRunner, agrees
 from sparring.agents.pooled import PooledRunner
 from sparring.agents.rendering import ChatFormat, checksum
 from sparring.agents.sampling import check_settings, log_probabilities, sample
+from sparring.agents.threads import cpu_threads
 from sparring.agents.vocabulary import Vocabulary
 from sparring.errors import InvalidConfig
 from sparring.types import Action, ActionSet, Prompt
@@ -89,6 +90,7 @@ class HFPolicy:
             (more, where one batch needs more).
         cache: "pooled" keeps keys and values across turns; "plain" runs each prompt from its start by the model's
             own cache, which works for any architecture; "auto" takes pooled where it gives the same logits.
+        threads: CPU threads to compute with (`cpu_threads`): 0 chooses by the model's size, None leaves them.
 
     Raises:
         InvalidConfig: a setting outside its range, or a tokenizer without a usable chat template.
@@ -108,6 +110,7 @@ class HFPolicy:
         max_slots: int = 256,
         max_cache_bytes: int = 4 * 2**30,
         cache: Literal["auto", "pooled", "plain"] = "auto",
+        threads: int | None = None,
     ) -> None:
         check_settings(temperature, top_p)
         if max_new_tokens < 1:
@@ -123,7 +126,7 @@ class HFPolicy:
         self.stop_ids = _stop_ids(model, self.chat.end_id)
         self._version = 0
         self._max_slots, self._max_cache_bytes = max_slots, max_cache_bytes
-        self._cache = cache
+        self._cache, self._threads = cache, threads
         self._runner: Runner | None = None
         self._lock = threading.Lock()
         self._forgotten: deque[str] = deque()
@@ -224,7 +227,7 @@ class HFPolicy:
         if training:
             self.model.eval()
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), cpu_threads(self.model, self._threads):
                 if self._runner is None:
                     self._runner = self._choose_runner()
                 while self._forgotten:

@@ -125,6 +125,7 @@ def _model(folder: Path, config: AgentConfig) -> tuple[Policy, Policy]:
         "temperature": config.temperature,
         "max_new_tokens": config.max_action_tokens,
         "constrained": config.constrained,
+        "threads": 0,
     }
     sampled = HFPolicy.from_folder(folder, **settings)
     return sampled, HFPolicy(sampled.model, sampled.tokenizer, greedy=True, **settings)

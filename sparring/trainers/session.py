@@ -26,15 +26,14 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from sparring.agents.threads import cpu_threads as cpu_threads  # of the loop, as far as trainers are concerned
 from sparring.errors import InvalidConfig, InvalidData, need
 from sparring.runs import RunFolder, write_atomic
 
 STATE_FILE = "trainer.json"
-SMALL_MODEL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +94,6 @@ def claim(path: Path, trainer: str, config: object, *, resume: bool) -> Iterator
         if not run.metrics_path.exists() and run.latest_checkpoint() is None:
             run.config_path.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def cpu_threads(model: torch.nn.Module, wanted: int) -> Iterator[None]:
-    """Compute with as many threads as `LoopConfig.threads` says, and go back to the number before."""
-    before = torch.get_num_threads()
-    is_small = sum(one.numel() for one in model.parameters()) < SMALL_MODEL
-    torch.set_num_threads(wanted or (1 if is_small else before))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Session:

@@ -50,7 +50,7 @@ def test_settings_of_a_file_and_of_the_run_to_continue(tmp_path: Path) -> None:
         assert replayed == replace(stored, run=Path(other), groups=6)
     resumed = parse(grpo.Config, "grpo", ["--run", str(stored.run), "--resume", "--steps", "20"])
     assert resumed == replace(stored, resume=True, loop=replace(stored.loop, steps=20))
-    with pytest.raises(UnknownName, match='Did you mean ".*run".*leave out --resume'):
+    with pytest.raises(UnknownName, match=r'Did you mean ".*run".*leave out --resume'):
         parse(grpo.Config, "grpo", ["--run", str(tmp_path / "runn"), "--resume"])
     with pytest.raises(InvalidConfig, match='"grpo", not of sft'):
         parse(sft.Config, "sft", ["--config", path])
@@ -116,7 +116,7 @@ def test_a_budget_of_seconds_leaves_evaluation_out(tmp_path: Path, monkeypatch: 
 def test_threads_by_the_size_of_the_model_and_only_while_training() -> None:
     small = torch.nn.Linear(2, 2)
     large = torch.nn.Linear(1000, 1001)
-    for model, wanted, expected in ((small, 0, 1), (small, 2, 2), (large, 0, 3), (large, 1, 1)):
+    for model, wanted, expected in ((small, 0, 1), (small, 2, 2), (small, None, 3), (large, 0, 3), (large, 1, 1)):
         torch.set_num_threads(3)
         with cpu_threads(model, wanted):
             assert torch.get_num_threads() == expected
