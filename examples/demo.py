@@ -106,13 +106,26 @@ def train(demo: Demo, data: Path) -> None:
         try:
             for arguments in (imitation(demo, IMITATION, demo.imitation_seconds, data), reinforcement(demo)):
                 print("\n$ sparring train " + " ".join(arguments), flush=True)
-                subprocess.run(command(arguments, demo.resume), env=one_core, check=True)
+                if finish(subprocess.Popen(command(arguments, demo.resume), env=one_core)):
+                    raise SystemExit("the run above failed")
             print("\nWaiting for the run that only imitates …", flush=True)
-            if long.wait():
+            if finish(long):
                 raise SystemExit(f"the run that only imitates failed; see {log}")
+        except KeyboardInterrupt:
+            long.wait()
+            raise
         finally:
             if long.poll() is None:
                 long.terminate()
+
+
+def finish(run: subprocess.Popen[bytes]) -> int:
+    """Wait for a run. Ctrl-C reaches it as well, and it is given the time to save what it has."""
+    try:
+        return run.wait()
+    except KeyboardInterrupt:
+        run.wait()
+        raise
 
 
 def demonstrate(demo: Demo) -> Path:
@@ -221,4 +234,8 @@ def main(demo: Demo) -> tuple[Report, list[Comparison]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Demo, description=__doc__))
+    try:
+        main(tyro.cli(Demo, description=__doc__))
+    except KeyboardInterrupt:
+        print("\nStopped. `make demo` goes on from here.")
+        sys.exit(130)
