@@ -1,0 +1,1 @@
+"""Generated text adventures of TextWorld (`sparring/TextWorld-v1`; extra `textworld`)."""
