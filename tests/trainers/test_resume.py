@@ -18,7 +18,7 @@ import torch
 from sparring.errors import InvalidConfig, InvalidData
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
-from sparring.trainers import archer, grpo, ppo, session, sft
+from sparring.trainers import archer, filtered_bc, grpo, off_policy, ppo, session, sft
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.policy_update import ObjectiveConfig
 from sparring.trainers.session import LoopConfig
@@ -66,6 +66,23 @@ def archer_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) ->
     )
 
 
+def off_policy_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> off_policy.Config:
+    return off_policy.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        groups=3,
+        group_size=3,
+        max_age=3,
+        learn_groups=5,
+        minibatches=2,
+        objective="copg",
+    )
+
+
 def sft_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> sft.Config:
     return sft.Config(
         run=run,
@@ -78,11 +95,30 @@ def sft_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> sf
     )
 
 
+def filtered_bc_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> filtered_bc.Config:
+    return filtered_bc.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        rule="success",
+        groups=8,
+        min_score=0.5,
+        capacity=40,
+        learn_episodes=6,
+        restart_from_base=True,
+    )
+
+
 TRAINERS = [
     pytest.param(grpo, grpo_config, id="grpo"),
     pytest.param(sft, sft_config, id="sft"),
     pytest.param(ppo, ppo_config, id="ppo"),
     pytest.param(archer, archer_config, id="archer"),
+    pytest.param(filtered_bc, filtered_bc_config, id="filtered_bc"),
+    pytest.param(off_policy, off_policy_config, id="off_policy"),
 ]
 
 
