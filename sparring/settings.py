@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 
@@ -58,12 +58,19 @@ class AgentConfig:
     """Sampling temperature; log-probabilities are those of the tempered distribution."""
     max_action_tokens: int = 32
     """Tokens an action may have, its end-of-turn token included."""
+    engine: Literal["hf", "vllm"] = "hf"
+    """What runs the model while a trainer plays: the model under training itself, or vLLM in the same process, which
+    takes over the weights after every update."""
+    engine_cache_gib: float = 4.0
+    """vllm: memory for keys and values, in GiB."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise InvalidConfig(f"agent.temperature must be above 0, got {self.temperature}")
         if self.max_action_tokens < 1:
             raise InvalidConfig(f"agent.max_action_tokens must be at least 1, got {self.max_action_tokens}")
+        if self.engine_cache_gib <= 0:
+            raise InvalidConfig(f"agent.engine_cache_gib must be above 0, got {self.engine_cache_gib}")
 
 
 def _value(text: Any) -> Any:

@@ -7,6 +7,7 @@
 | `first-hit` | the WebShop heuristic |
 | `runs/demo` | the newest checkpoint of a run, with the wrappers and the memory it was trained with |
 | `hf:FOLDER` | a Hugging Face folder, or one of the models that come by name (`hf:smollm2`) |
+| `vllm:FOLDER` | the same by vLLM, in this process |
 | `openai:MODEL@URL` | an OpenAI-compatible server; the key is read from the environment variable OPENAI_API_KEY |
 | `module:attribute` | a policy of your own, or a function or class that makes one |
 | `random+webshop-index` | any of these (but runs) under named wrappers, the innermost first |
@@ -28,7 +29,17 @@ from sparring.runs import RunFolder, from_plain, unknown_run
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.types import Policy
 
-SPECS = ("random", "expert", "oracle", "first-hit", "runs/NAME", "hf:FOLDER", "openai:MODEL@URL", "module:attribute")
+SPECS = (
+    "random",
+    "expert",
+    "oracle",
+    "first-hit",
+    "runs/NAME",
+    "hf:FOLDER",
+    "vllm:FOLDER",
+    "openai:MODEL@URL",
+    "module:attribute",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,8 @@ def _load(spec: str, wrappers: tuple[str, ...], memory: str, system: str | None)
         return _openai(spec, rest, wrappers=wrappers, memory=memory, system=system)
     if name == "hf" and rest:
         return _from_folder(spec, rest, wrappers=wrappers, memory=memory, system=system)
+    if name == "vllm" and rest:
+        return _by_vllm(spec, rest, wrappers=wrappers, memory=memory, system=system)
     if RunFolder(Path(spec)).config_path.exists():
         return _from_run(spec)
     if rest:
@@ -133,6 +146,14 @@ def _model(folder: Path, config: AgentConfig) -> tuple[Policy, Policy]:
 
 def _from_folder(spec: str, folder: str, *, wrappers: tuple[str, ...], memory: str, system: str | None) -> Agent:
     sampled, greedy = _model(Path(folder), AgentConfig())
+    return Agent(spec, sampled, wrappers, memory, system, source=folder, greedy=greedy)
+
+
+def _by_vllm(spec: str, folder: str, *, wrappers: tuple[str, ...], memory: str, system: str | None) -> Agent:
+    from sparring.agents.vllm import VLLMPolicy  # torch, and vllm is an extra
+
+    sampled = VLLMPolicy(folder)
+    greedy = VLLMPolicy(sampled.engine, sampled.tokenizer, greedy=True)
     return Agent(spec, sampled, wrappers, memory, system, source=folder, greedy=greedy)
 
 

@@ -336,7 +336,8 @@ def _undisturbed() -> Iterator[None]:
     """Put global generators and torch's number of threads back."""
     set_threads, threads = torch.set_num_threads, torch.get_num_threads()
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    has_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if has_cuda else ()
     try:
         with torch.random.fork_rng(devices=list(devices)):
             yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 
 from sparring.agents.hf import HFPolicy
 from sparring.agents.models import Lora, load_model
+from sparring.agents.vllm import VLLMPolicy
+from sparring.agents.vllm_engine import Engine
 from sparring.errors import InvalidConfig, InvalidData
 from sparring.runs import RunFolder, write_folder
 from sparring.settings import AgentConfig
@@ -21,11 +23,12 @@ OPTIMIZER_FILE = "optimizer.pt"
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """A model under training, with its tokenizer and optimiser."""
+    """A model under training, with its tokenizer and optimiser, and the engine that plays it where there is one."""
 
     model: Any
     tokenizer: Any
     optimizer: torch.optim.AdamW
+    _engines: list[Engine] = field(default_factory=list, repr=False)
 
     def write(self, folder: Path) -> None:
         """Fill a checkpoint's folder: a Hugging Face folder (or an adapter's), and the optimiser beside it."""
@@ -33,16 +36,25 @@ class Learner:
         self.tokenizer.save_pretrained(folder)
         torch.save(self.optimizer.state_dict(), folder / OPTIMIZER_FILE)
 
-    def policy(self, agent: AgentConfig, *, greedy: bool = False) -> HFPolicy:
-        """A policy that shares the model's weights; tell it `weights_changed()` after a step."""
-        return HFPolicy(
-            self.model,
-            self.tokenizer,
-            temperature=agent.temperature,
-            greedy=greedy,
-            max_new_tokens=agent.max_action_tokens,
-            constrained=agent.constrained,
-        )
+    def policy(self, agent: AgentConfig, *, greedy: bool = False) -> HFPolicy | Any:
+        """A policy that follows the model's weights; tell it `weights_changed()` after a step.
+
+        It is an `HFPolicy` on the model itself, or a `VLLMPolicy`; all of those share one engine.
+
+        Raises:
+            MissingExtra: vllm is asked for and not installed.
+        """
+        settings: dict[str, Any] = {
+            "temperature": agent.temperature,
+            "greedy": greedy,
+            "max_new_tokens": agent.max_action_tokens,
+            "constrained": agent.constrained,
+        }
+        if agent.engine == "hf":
+            return HFPolicy(self.model, self.tokenizer, **settings)
+        if not self._engines:
+            self._engines.append(Engine(self.model, cache_bytes=round(agent.engine_cache_gib * 2**30)))
+        return VLLMPolicy(self._engines[0], self.tokenizer, **settings)
 
 
 def load_learner(
