@@ -112,7 +112,7 @@ def main(
     }
     name = "smollm2_webshop" + ("_real" if catalogue else "")
     command = "python benchmarks/smollm2_webshop.py" + (f" --catalogue {catalogue.name}" if catalogue else "")
-    record(name, figures, seeds=(seed,), command=command, notes="One training seed; intervals are over goals.")
+    record(name, figures, seeds=(seed,), command=command, notes="One training seed; intervals are over products.")
 
 
 if __name__ == "__main__":
