@@ -23,6 +23,7 @@ TRAINERS = {
     "grpo": "group policy gradient (GRPO, RLOO, Dr. GRPO, REINFORCE++, GSPO, GiGPO, DAPO)",
     "ppo": "proximal policy optimisation with a critic of tokens or turns",
     "archer": "off-policy critic over turns, policy gradient over tokens (ArCHer)",
+    "filtered_bc": "imitation of one's own best episodes (filtered BC, RAFT, rejection fine-tuning)",
     "off_policy": "learning from what older weights or others played (TOPR, CoPG)",
 }
 
