@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -191,7 +192,11 @@ def tiny_folder(config: Config, run: RunFolder, played: Sequence[Trajectory]) ->
 
 
 def texts_of(played: Iterable[Trajectory]) -> list[str]:
-    """Every different text of some episodes, in order: instructions, observations, actions and admissible actions."""
+    """The texts of some episodes, in order: instructions, observations, actions and admissible actions.
+
+    A text that comes again stands there twice, however often it comes, so that a tokenizer takes its words for worth
+    a token and yet is not ruled by what every page says.
+    """
 
     def texts() -> Iterator[str]:
         for one in played:
@@ -203,7 +208,13 @@ def texts_of(played: Iterable[Trajectory]) -> list[str]:
                     yield from turn.observation.actions.choices
                     yield from (form.prefix + form.suffix for form in turn.observation.actions.forms)
 
-    return list(dict.fromkeys(texts()))
+    counts: Counter[str] = Counter()
+    found = []
+    for text in texts():
+        counts[text] += 1
+        if counts[text] <= 2:
+            found.append(text)
+    return found
 
 
 class Lessons:

@@ -15,6 +15,9 @@ from sparring.envs.base import Info, TextEnv
 from sparring.errors import InvalidConfig
 from sparring.types import ActionSet
 
+# No number in it, so that a small model finds in its prompt only those that matter.
+INSTRUCTION = "find the secret number by < (is it less?) and = (is it equal?)"
+
 
 class NumberSearch(TextEnv):
     """A secret number below `size`, asked for by `< 07` (is it less than 7?) and `= 07` (is it 7?).
@@ -64,9 +67,7 @@ class NumberSearch(TextEnv):
         self.secret = self._number[task.rpartition("/")[2]]
         self.low, self.high, self.asked, self.found = 0, len(self._names) - 1, 0, False
         text, info = self.observe()
-        first, middle, last = (self._names[at] for at in (0, len(self._names) // 2, -1))
-        instruction = f"find the secret number from {first} to {last}\nask < {middle} or = {middle} or the like"
-        return text, info | {"task": task, "instruction": instruction}
+        return text, info | {"task": task, "instruction": INSTRUCTION}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
         sign, number = action[:2], self._number.get(action[2:])

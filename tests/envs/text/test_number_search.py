@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sparring.envs.text.number_search import NumberSearch
+from sparring.envs.text.number_search import INSTRUCTION, NumberSearch
 from sparring.errors import InvalidConfig
 from sparring.registration import make
 from sparring.testing import check_env
@@ -38,7 +38,7 @@ def test_an_episode_by_hand() -> None:
     env = make("NumberSearch-v1")
     text, info = env.reset(options={"task": "dev/07"})
     assert text == "low 00\nhigh 15"
-    assert info["instruction"] == "find the secret number from 00 to 15\nask < 08 or = 08 or the like"
+    assert info["instruction"] == INSTRUCTION
     steps = [
         ("< 08", "low 00\nhigh 07", -1.0),  # 7 is less than 8
         ("< 04", "low 04\nhigh 07", -1.0),  # and not less than 4
