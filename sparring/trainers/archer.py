@@ -245,10 +245,7 @@ def refill(config: Config, run: RunFolder, policy: HFPolicy, last_step: int) -> 
 
 
 def _turns(config: Config, episode: Trajectory, policy: HFPolicy) -> list[Transition]:
-    found = transitions_of(episode, policy, system=config.agent.system)
-    if found and not config.bootstrap:
-        found[-1] = replace(found[-1], terminated=True)
-    return found
+    return transitions_of(episode, policy, system=config.agent.system, bootstrap=config.bootstrap)
 
 
 def fit_critic(

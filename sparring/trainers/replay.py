@@ -44,13 +44,17 @@ class Transition:
     episode_return: float
 
 
-def transitions_of(trajectory: Trajectory, policy: HFPolicy, *, system: str | None = None) -> list[Transition]:
+def transitions_of(
+    trajectory: Trajectory, policy: HFPolicy, *, system: str | None = None, bootstrap: bool = True
+) -> list[Transition]:
     """The turns of an episode, up to the first whose following prompt overruns the model's context.
 
     Args:
         policy: whose chat format, grammar and context the episode is laid out for. Actions that no model sampled are
             spelled as it would have.
         system: the system message that the prompts had.
+        bootstrap: whether something follows the last turn where the environment did not end; without it, that turn
+            counts as terminated.
     """
     if trajectory.stop is Stop.ENV_ERROR or trajectory.final is None:
         return []
@@ -84,6 +88,8 @@ def transitions_of(trajectory: Trajectory, policy: HFPolicy, *, system: str | No
                 trajectory.total_reward,
             )
         )
+    if found and not bootstrap:
+        found[-1] = replace(found[-1], terminated=True)
     return found
 
 
