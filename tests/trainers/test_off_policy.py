@@ -111,7 +111,7 @@ def test_micro_batches_carry_the_gradient_of_the_whole_loss(
         whole = (
             topr_loss(logprobs_N, batch.old_logprobs_N, centred_S[episode_N], episode_N, config.ratio).loss_N.sum() / 12
         )
-    whole.backward()
+    whole.backward()  # type: ignore[no-untyped-call]
     expected = gradient_of(learner)
     assert loss == pytest.approx(whole.item(), abs=1e-5)
     assert float(expected.norm()) > 1e-3
