@@ -10,6 +10,8 @@ Facts about vLLM 0.32 that this file rests on:
    again here. Without that the engine goes on with its old output layer and says nothing.
 4. A `LoRARequest` with `load_inplace` reads its adapter anew at every forward pass; so it is given once, to
    `add_lora`, and requests then name the adapter without it.
+5. The end of one engine, by `shutdown` or by garbage collection, takes down what all engines of a process share; so
+   that is left to the last of them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import random
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +34,7 @@ from sparring.agents.grammar import Grammar, State
 from sparring.agents.models import base_folder, model_folder
 from sparring.errors import InvalidConfig, need
 
+_running: set[int] = set()  # the engines of this process, by id
 _ADAPTER = "policy"
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM has kernels for
 
@@ -174,6 +178,7 @@ class Engine:
                 with _undisturbed(), self._files() as folder:
                     self._names = _weight_names(folder)
                     self._llm = self._launch(folder)
+                    self._end = weakref.finalize(self, _end, self._llm)
                 if self._adapter_folder is not None:
                     self._add_adapter(self._adapter_folder)
                 elif self._live is not None and self._rank:
@@ -181,10 +186,10 @@ class Engine:
             return self._llm
 
     def close(self) -> None:
-        """End the engine and free its memory."""
+        """End the engine and free its memory; another request would start it anew."""
         with self._lock:
             if self._llm is not None:
-                self._llm.llm_engine.engine_core.shutdown()
+                self._end()
             self._llm = self._adapter = self._kept = None
 
     def _listed_stop_ids(self) -> frozenset[int]:
@@ -234,7 +239,10 @@ class Engine:
         if self._rank:
             rank = next(one for one in _RANKS if one >= self._rank)
             options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
-        return vllm.LLM(str(folder), **(options | self._options))
+        llm = vllm.LLM(str(folder), **(options | self._options))
+        llm.llm_engine.engine_core._finalizer.detach()  # which would end the other engines too
+        _running.add(id(llm))
+        return llm
 
     def _reload(self, weights: Mapping[str, torch.Tensor]) -> None:
         missing = sorted(self._names - weights.keys())
@@ -260,6 +268,17 @@ class Engine:
 
         self._llm.llm_engine.add_lora(LoRARequest(_ADAPTER, 1, str(folder), load_inplace=True))
         self._adapter = LoRARequest(_ADAPTER, 1, str(folder))
+
+
+def _end(llm: Any) -> None:
+    """Free an engine's memory, and with the last engine what they share."""
+    core = llm.llm_engine.engine_core.engine_core
+    _running.discard(id(llm))
+    if _running:
+        core.model_executor.shutdown()
+        core.scheduler.shutdown()
+    else:
+        core.shutdown()
 
 
 def _prepare_environment() -> None:
