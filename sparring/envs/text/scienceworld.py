@@ -115,7 +115,8 @@ class ScienceWorld(TextEnv):
         simplification: `easy` for all of the package's, or some, separated by commas: `teleportAction`, `openDoors`,
             `openContainers`, `selfWateringFlowerPots`, `noElectricalAction`.
         actions: what `info["actions"]` holds: `forms` are the 22 verbs with a free slot, and words that stand alone;
-            `list` adds every valid action, some 1,000 and up to 4,500, at three times the cost of a step.
+            `list` adds every action that the simulator calls valid, some 1,000 and up to 4,500, at three times the cost
+            of a step. It lists things in closed containers too, which its own parser then refuses: `info["no_op"]`.
         memory_mb: the Java process's heap, at most.
     Raises:
         InvalidConfig: no such simplification or kind. MissingExtra: the package is not installed.
