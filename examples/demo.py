@@ -24,6 +24,7 @@ import tyro
 
 from sparring.agents.load import Agent, load_agent
 from sparring.bench import BenchConfig, bench
+from sparring.errors import SparringError
 from sparring.report import Comparison, Report
 from sparring.runs import RunFolder
 from sparring.settings import EnvConfig
@@ -166,7 +167,10 @@ def score(demo: Demo) -> tuple[Report, list[Comparison]]:
     """Let everyone play the same held-out goals; return the report and the comparisons that the demo is about."""
     options = {"catalogue": str(demo.catalogue)} if demo.catalogue else {}
     config = BenchConfig(EnvConfig(options=options, max_turns=demo.max_turns), "test", demo.test_goals)
-    players, folder = agents(demo), demo.out / "bench"
+    players = agents(demo)
+    # A folder for each checkpoint that was reached: a run that was trained further is played afresh.
+    reached = players[-1].source.rpartition("/")[2]
+    folder = demo.out / "bench" / reached
     report, found = None, []
     for rival in (f"{LONG} (sampled)", f"{LONG} (greedy)", DEMONSTRATOR, HEURISTIC):
         # Only the first of these calls plays; the others compare the same episodes with another rival.
@@ -236,6 +240,8 @@ def main(demo: Demo) -> tuple[Report, list[Comparison]]:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Demo, description=__doc__))
+    except SparringError as error:
+        raise SystemExit(f"error: {error}") from error
     except KeyboardInterrupt:
         print("\nStopped. `make demo` goes on from here.")
         sys.exit(130)
