@@ -6,7 +6,7 @@ import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -169,7 +169,8 @@ def test_correction_by_hand(learner: Learner, policy: HFPolicy) -> None:
     found = lessons(learner, policy, shifts)
     lengths = [len(one.advantages_n) for one in found]
     first = [math.exp(0.5), math.exp(0.5), 2.0, math.exp(0.5)]
-    for level, drops in itertools.product(("token", "sequence"), (False, True)):
+    levels: list[Literal["token", "sequence"]] = ["token", "sequence"]
+    for level, drops in itertools.product(levels, (False, True)):
         config = ObjectiveConfig(correction=level, correction_drops=drops)
         done, metrics = corrected(config, OPTIM, learner.model, found, 1.0)
         for row, one in enumerate(done):
