@@ -134,10 +134,8 @@ def test_anchors_leave_out_what_means_nothing(config: grpo.Config, policy: HFPol
     for turns, wanted in zip(ignoring, CASES[2][1], strict=True):
         assert turns == pytest.approx(wanted, abs=1e-5)
     # Then only the second episode comes back to a place, its first and third turns (1 and 2): -0.5 and 0.5.
-    blind = by_turn(config, policy, counted)
-    for turns, wanted in zip(
-        blind, [[-1 / 3] * 2, [5 / 3 - 0.5, 5 / 3, 5 / 3 + 0.5], [-4 / 3], [2], [-2] * 2], strict=True
-    ):
+    alone: list[list[float]] = [[-1 / 3] * 2, [5 / 3 - 0.5, 5 / 3, 5 / 3 + 0.5], [-4 / 3], [2], [-2] * 2]
+    for turns, wanted in zip(by_turn(config, policy, counted), alone, strict=True):
         assert turns == pytest.approx(wanted, abs=1e-5)
 
 
