@@ -78,7 +78,7 @@ class GameBook:
     def prepare(self, tasks: Iterable[str]) -> None:
         """Generate the games of many tasks, those that are not in the cache yet, in one process.
 
-        That is several times faster than one by one, since reading a challenge's grammar takes longest.
+        It takes less time than one by one, since a process reads a challenge's grammar, which takes longest, once.
 
         Raises:
             EnvFailed: as `game`.
