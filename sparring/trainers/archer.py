@@ -222,6 +222,7 @@ def _train(config: Config, run: RunFolder, learner: Learner, policy: HFPolicy, c
             row = dict(collection.summary())
             if len(replay):
                 with session.timed("critic"):
+                    begin(config, critics.utterances, replay)
                     row |= fit_critic(config, critics.utterances, policy, replay, step, session.progress)
                     row |= critic_fit(config, critics.utterances, fresh)
             if len(replay) and step > config.warmup_steps:
@@ -245,7 +246,17 @@ def refill(config: Config, run: RunFolder, policy: HFPolicy, last_step: int) -> 
 
 
 def _turns(config: Config, episode: Trajectory, policy: HFPolicy) -> list[Transition]:
-    return transitions_of(episode, policy, system=config.agent.system, bootstrap=config.bootstrap)
+    return transitions_of(episode, policy, gamma=config.gamma, system=config.agent.system, bootstrap=config.bootstrap)
+
+
+def begin(config: Config, critic: CriticLearner[UtteranceCritic], replay: Replay) -> None:
+    """Let a critic that has learned nothing yet expect the mean discounted return of what was played."""
+    if critic.steps or config.critic_from is not None:
+        return
+    mean = float(np.mean([replay[index].to_go for index in range(len(replay))]))
+    critic.module.start_at(mean)
+    if critic.target is not None:
+        critic.target.start_at(mean)
 
 
 def fit_critic(

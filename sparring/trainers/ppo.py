@@ -96,8 +96,9 @@ class Config:
     """Value what follows an episode that was cut short."""
     whiten: bool = True
     """Give the advantages of a step mean 0 and standard deviation 1."""
-    value_clip: float | None = 0.2
-    """How far a value may move in a step before its gradient stops; nothing for no bound."""
+    value_clip: float | None = None
+    """How far a value may move in a step before its gradient stops (0.2 is common where returns lie within 0 and 1);
+    by default there is no bound."""
     critic_epochs: int = 2
     """Passes of the critic over a step's episodes."""
     critic_minibatches: int = 2
@@ -168,7 +169,7 @@ def _train(
                 collection = collect_groups(policy, pool, starts, config.setting, 1, run_free=config.run_free)
             episodes = collection.trajectories
             with session.timed("critic"):
-                scored = score_episodes(config, policy, critic.module, episodes)
+                scored = score_episodes(config, policy, critic, episodes)
                 row = fit_critic(config, critic, scored, step, session.progress)
             if step > config.critic_warmup:
                 with session.timed("update"):
@@ -223,18 +224,25 @@ class Scored:
 
 
 def score_episodes(
-    config: Config, policy: HFPolicy, critic: TokenCritic, episodes: Sequence[Trajectory]
+    config: Config, policy: HFPolicy, critic: CriticLearner[TokenCritic], episodes: Sequence[Trajectory]
 ) -> list[Scored]:
-    """Value every sampled token of the episodes, and estimate advantages and returns."""
+    """Value every sampled token of the episodes, and estimate advantages and returns.
+
+    A critic that has learned nothing yet begins with the episodes' mean return.
+    """
     grammar = policy.grammar if config.agent.constrained else None
+    if critic.steps == 0 and episodes:
+        critic.module.start_at(float(np.mean([one.total_reward for one in episodes])))
     used: list[tuple[Trajectory, tuple[Sample, ...]]] = []
     for one in episodes:
         if one.turns and one.stop is not Stop.CONTEXT_FULL:
             used.append((one, tuple(samples_of(one, policy.chat, grammar, system=config.agent.system))))
     if not used:
         return []
-    values = _values(critic, [sample for _, samples in used for sample in samples], config.critic.micro_batch_tokens)
-    last = _last_values(config, policy, critic, [one for one, _ in used])
+    values = _values(
+        critic.module, [sample for _, samples in used for sample in samples], config.critic.micro_batch_tokens
+    )
+    last = _last_values(config, policy, critic.module, [one for one, _ in used])
     place = 0
     rows: list[tuple[Floats, Floats, Ints]] = []
     for one, samples in used:

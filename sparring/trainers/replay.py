@@ -29,7 +29,7 @@ class Transition:
         reward: of the turn.
         next_T: ids of the following prompt, int64. terminated: whether the environment ended there, so that nothing
             follows; a limit is no end.
-        to_go: the rewards from this turn to the episode's last, undiscounted.
+        to_go: the rewards from this turn to the episode's last, discounted turn by turn.
         episode_return: of the whole episode.
     """
 
@@ -45,14 +45,19 @@ class Transition:
 
 
 def transitions_of(
-    trajectory: Trajectory, policy: HFPolicy, *, system: str | None = None, bootstrap: bool = True
+    trajectory: Trajectory,
+    policy: HFPolicy,
+    *,
+    gamma: float = 1.0,
+    system: str | None = None,
+    bootstrap: bool = True,
 ) -> list[Transition]:
     """The turns of an episode, up to the first whose following prompt overruns the model's context.
 
     Args:
         policy: whose chat format, grammar and context the episode is laid out for. Actions that no model sampled are
             spelled as it would have.
-        system: the system message that the prompts had.
+        gamma: discount of `to_go`. system: the system message that the prompts had.
         bootstrap: whether something follows the last turn where the environment did not end; without it, that turn
             counts as terminated.
     """
@@ -70,7 +75,9 @@ def transitions_of(
         for at, seen in enumerate([*(turn.observation for turn in turns), trajectory.final])
     ]
     ids = [np.array(policy.chat.render(prompt.messages), dtype=np.int64) for prompt in prompts]
-    to_go = np.cumsum([turn.reward for turn in turns][::-1])[::-1]
+    to_go = [0.0] * (len(turns) + 1)
+    for at in reversed(range(len(turns))):
+        to_go[at] = turns[at].reward + gamma * to_go[at + 1]
     found = []
     for at, turn in enumerate(turns):
         if max(len(ids[at]) + len(turn.action.token_ids), len(ids[at + 1])) >= policy.max_context:
@@ -84,7 +91,7 @@ def transitions_of(
                 turn.reward,
                 ids[at + 1],
                 turn.terminated,
-                float(to_go[at]),
+                to_go[at],
                 trajectory.total_reward,
             )
         )

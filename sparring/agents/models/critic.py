@@ -46,6 +46,10 @@ class TokenCritic(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
+    def start_at(self, value: float) -> None:
+        """Let an untrained critic say `value` of everything: the mean is slow to learn from 0."""
+        nn.init.constant_(self.head.bias, value)
+
     def forward(self, tokens_BT: Tensor, reads_BT: Tensor) -> Tensor:
         """Values at the marked positions.
 
@@ -168,6 +172,11 @@ class UtteranceCritic(nn.Module):
         self.q_heads = nn.ModuleList(_head(reader.utterance_width, reader.state_width) for _ in range(2))
         self.v_heads = nn.ModuleList(_head(reader.state_width, reader.state_width) for _ in range(2))
         self.register_buffer("spread", torch.zeros(()))
+
+    def start_at(self, value: float) -> None:
+        """Let an untrained critic say `value` of everything, rather than find the mean by bootstrapping from 0."""
+        for head in (*self.q_heads, *self.v_heads):
+            nn.init.constant_(head[-1].bias, value)
 
     def values(self, states: Sequence[Ints]) -> Tensor:
         """Both values of B states, [2, B]."""
