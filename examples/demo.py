@@ -31,6 +31,8 @@ from sparring.settings import EnvConfig
 from sparring.statistics import PairedDifference
 
 WRAPPERS = ("webshop-brief", "webshop-top5", "webshop-price", "webshop-match", "webshop-index")
+# Updates a second of RL on two quiet cores: 84 to 98 in 240 s (benchmarks/results/webshop_learning.json).
+QUIET_RATE = 84 / 240
 RANDOM, HEURISTIC, DEMONSTRATOR = "random", "first-hit", "demonstrator"
 IMITATION, LONG, RL = "imitation", "imitation, equal time", "imitation + RL"
 
@@ -232,6 +234,10 @@ def main(demo: Demo) -> tuple[Report, list[Comparison]]:
     print(f"over the {row.clusters} {report.clusters} that the {row.tasks} goals are about:\n")
     for one in comparisons:
         print(f"  {one.agent} − {one.baseline}: {interval(one.score)} score, {interval(one.success)} success")
+    updates, usual = RunFolder.open(demo.out).metrics()[-1]["step"], QUIET_RATE * demo.rl_seconds
+    if updates < usual / 2:
+        print(f"\nThis machine was too busy or too slow for the table to say much: RL got to {updates} updates in its")
+        print(f"{demo.rl_seconds:.0f} s, where two quiet cores get to {usual:.0f} or more. The command below goes on.")
     print(f"\nLearning curve: {picture}. It took {time.monotonic() - began:.0f} s in all.")
     print(f"Go on with: sparring train grpo --run {demo.out} --max-seconds {2 * demo.rl_seconds:.0f} --resume")
     return report, comparisons
