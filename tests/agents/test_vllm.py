@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import random
 from collections.abc import Iterator, Sequence
@@ -196,6 +197,10 @@ class TestContract:
         assert alone[0].token_ids == whole[5].token_ids
         other = Prompt(prompts[5].messages, prompts[5].observation, seed=(99,))
         assert policy.act([other])[0].token_ids != whole[5].token_ids
+
+    def test_the_async_twin(self, shared: VLLMPolicy) -> None:
+        policy = vllm_policy(shared)
+        assert_same(asyncio.run(policy.aact(make_prompts(4))), policy.act(make_prompts(4)))
 
     def test_later_turns_find_earlier_ones_in_the_cache(self, shared: VLLMPolicy, hf: tuple[Any, Any]) -> None:
         """Three turns of four episodes whose prompts carry sampled actions, the same as without a cache."""

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from sparring.agents.models.tiny import build_tiny
 from sparring.agents.vllm import VLLMPolicy
@@ -59,6 +61,15 @@ def test_steps_of_a_trainer(config: grpo.Config, lora_rank: int) -> None:
     assert all(row["mismatch"] < 1e-5 for row in rows)
     assert all(math.isfinite(row["loss"]) and row["grad_norm"] > 0 for row in rows)
     assert "eval_greedy_score" in rows[-1]
+
+
+def test_a_resumed_run_reaches_the_same_weights(config: grpo.Config) -> None:
+    config = replace(config, loop=replace(config.loop, eval_every=0))
+    whole = grpo.train(replace(config, run=config.run.with_name("whole")))
+    grpo.train(replace(config, loop=replace(config.loop, steps=1)))
+    grpo.train(replace(config, resume=True))
+    weights = [load_file(run / "checkpoints/step-3/model.safetensors") for run in (whole, config.run)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_the_policies_of_a_learner_share_an_engine(config: grpo.Config) -> None:
