@@ -12,6 +12,8 @@ Facts about vLLM 0.32 that this file rests on:
    `add_lora`, and requests then name the adapter without it.
 5. The end of one engine, by `shutdown` or by garbage collection, takes down what all engines of a process share; so
    that is left to the last of them.
+6. Where a prompt is prefilled in parts, the seeded generator of its request is set back after each part by a call that
+   generators of a CPU do not have, and the engine dies. So on a CPU prompts are prefilled whole.
 """
 
 from __future__ import annotations
@@ -235,7 +237,7 @@ class Engine:
         }
         if is_cpu:
             # Whole blocks alone are found again: small ones share more of a conversation between its turns.
-            options |= {"enforce_eager": True, "block_size": 32}
+            options |= {"enforce_eager": True, "block_size": 32, "enable_chunked_prefill": False}
         if self._rank:
             rank = next(one for one in _RANKS if one >= self._rank)
             options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}

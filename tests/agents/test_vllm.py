@@ -168,6 +168,18 @@ class TestEngines:
         for policy in (one, other):
             policy.engine.close()
 
+    def test_prompts_beyond_what_one_step_takes(self, folder: Path, hf: tuple[Any, Any]) -> None:
+        """Twelve prompts of some 200 tokens, of which a step prefills 256: seeded samples, scored by Hugging Face."""
+        policy = VLLMPolicy(folder, cache_bytes=2**26, max_new_tokens=4, options={"max_num_batched_tokens": 256})
+        observation = Observation("red " * 180, ACTIONS[0])
+        messages = build([], observation, instruction="Buy a red shoe.")
+        prompts = [Prompt(messages, observation, episode=str(seed), seed=(seed,)) for seed in range(12)]
+        actions = policy.act(prompts)
+        assert len({action.text for action in actions}) > 1
+        for action, expected in zip(actions, hf_policy(hf).logprobs(prompts, actions), strict=True):
+            np.testing.assert_allclose(action.logprobs, expected, atol=CLOSE, rtol=0)
+        policy.engine.close()
+
 
 class TestContract:
     pytestmark = needs_vllm
