@@ -24,6 +24,8 @@ TRAINERS = {
     "ppo": "proximal policy optimisation with a critic of tokens or turns",
     "archer": "off-policy critic over turns, policy gradient over tokens (ArCHer)",
     "filtered_bc": "imitation of one's own best episodes (filtered BC, RAFT, rejection fine-tuning)",
+    "digirl": "imitation of the turns that made progress, as critics of success see it (DigiRL)",
+    "offline_archer": "ArCHer without playing: critic and policy from a file of episodes (IQL, AWR)",
     "off_policy": "learning from what older weights or others played (TOPR, CoPG)",
 }
 

@@ -6,6 +6,8 @@
 | `expert`, `expert:0.3` | the environment's own expert, erring at that rate each turn (`oracle` is `expert`) |
 | `first-hit` | the WebShop heuristic |
 | `runs/demo` | the newest checkpoint of a run, with the wrappers and the memory it was trained with |
+| `chai:RUN` | 5 utterances of a run's newest checkpoint, of which its critic picks one (a run of (offline_)archer) |
+| `chai:RUN:n=9:from=start` | 9, by the model that the run began with, as CHAI's frozen imitator proposes |
 | `hf:FOLDER` | a Hugging Face folder, or one of the models that come by name (`hf:smollm2`) |
 | `vllm:FOLDER` | the same by vLLM, in this process |
 | `openai:MODEL@URL` | an OpenAI-compatible server; the key is read from the environment variable OPENAI_API_KEY |
@@ -18,7 +20,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparring.agents.first_hit import FirstHitPolicy
 from sparring.agents.prompts import history_length
@@ -29,12 +31,16 @@ from sparring.runs import RunFolder, from_plain, unknown_run
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.types import Policy
 
+if TYPE_CHECKING:
+    from sparring.agents.hf import HFPolicy
+
 SPECS = (
     "random",
     "expert",
     "oracle",
     "first-hit",
     "runs/NAME",
+    "chai:RUN",
     "hf:FOLDER",
     "vllm:FOLDER",
     "openai:MODEL@URL",
@@ -104,6 +110,8 @@ def _load(spec: str, wrappers: tuple[str, ...], memory: str, system: str | None)
         return _from_folder(spec, rest, wrappers=wrappers, memory=memory, system=system)
     if name == "vllm" and rest:
         return _by_vllm(spec, rest, wrappers=wrappers, memory=memory, system=system)
+    if name == "chai" and rest:
+        return _reranked(spec, rest)
     if RunFolder(Path(spec)).config_path.exists():
         return _from_run(spec)
     if rest:
@@ -130,7 +138,7 @@ def _rate(spec: str, text: str) -> float:
         raise InvalidConfig(f'the error rate in "{spec}" must be a number within 0 and 1') from error
 
 
-def _model(folder: Path, config: AgentConfig) -> tuple[Policy, Policy]:
+def _model(folder: Path, config: AgentConfig) -> tuple[HFPolicy, HFPolicy]:
     """One model as two policies, sampled and greedy."""
     from sparring.agents.hf import HFPolicy  # torch, which the other agents must not need
 
@@ -157,17 +165,53 @@ def _by_vllm(spec: str, folder: str, *, wrappers: tuple[str, ...], memory: str, 
     return Agent(spec, sampled, wrappers, memory, system, source=folder, greedy=greedy)
 
 
-def _from_run(spec: str) -> Agent:
-    run = RunFolder.open(Path(spec))
+def _newest(path: str) -> tuple[RunFolder, int, Path]:
+    """A run with the step and the folder of its newest checkpoint."""
+    run = RunFolder.open(Path(path))
     latest = run.latest_checkpoint()
     if latest is None:
-        raise InvalidConfig(f"{spec} has no checkpoint yet: checkpoints/step-N is written while it trains")
-    step, folder = latest
+        raise InvalidConfig(f"{path} has no checkpoint yet: checkpoints/step-N is written while it trains")
+    return run, *latest
+
+
+def _seen(run: RunFolder) -> tuple[AgentConfig, EnvConfig]:
+    """What a run's agent was shown, and how it acted."""
     plain = run.plain_config
     config = from_plain(AgentConfig, plain.get("agent", {}), f"{run.config_path}, agent")
-    env = from_plain(EnvConfig, plain.get("env", {}), f"{run.config_path}, env")
+    return config, from_plain(EnvConfig, plain.get("env", {}), f"{run.config_path}, env")
+
+
+def _from_run(spec: str) -> Agent:
+    run, step, folder = _newest(spec)
+    config, env = _seen(run)
     sampled, greedy = _model(folder, config)
     return Agent(spec, sampled, env.wrappers, config.memory, config.system, f"checkpoints/step-{step}", greedy)
+
+
+def _reranked(spec: str, rest: str) -> Agent:
+    from sparring.agents.rerank import RerankPolicy, load_critic
+
+    path, *settings = rest.split(":")
+    options = {"n": "5", "from": "checkpoint"}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in options:
+            raise unknown("option", name, options, f'It stands in the agent "{spec}".')
+        options[name] = value
+    if not options["n"].isdecimal() or options["from"] not in ("checkpoint", "start"):
+        raise InvalidConfig(f'"{spec}" must be chai:RUN, with :n=NUMBER or :from=start or :from=checkpoint behind it')
+    if not RunFolder(Path(path)).config_path.exists():
+        raise unknown_run(Path(path), f'It stands in the agent "{spec}".')
+    run, step, folder = _newest(path)
+    config, env = _seen(run)
+    policy, _ = _model(folder, config)
+    critic = load_critic(folder, run.plain_config.get("encoder", "actor"), policy)
+    if options["from"] == "start":
+        began = str(run.plain_config.get("model", ""))
+        began_with = _newest(began)[2] if RunFolder(Path(began)).config_path.exists() else Path(began)
+        policy, _ = _model(began_with, config)
+    chosen = RerankPolicy(policy, critic, proposals=int(options["n"]))
+    return Agent(spec, chosen, env.wrappers, config.memory, config.system, f"checkpoints/step-{step}")
 
 
 def _openai(spec: str, rest: str, *, wrappers: tuple[str, ...], memory: str, system: str | None) -> Agent:

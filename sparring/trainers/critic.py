@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparring.agents.models.critic import UtteranceCritic
+from sparring.agents.models.critic import OutcomeCritic, UtteranceCritic
 from sparring.errors import InvalidData
 from sparring.runs import RunFolder
 from sparring.trainers.batch import Ints, cut_by_length
@@ -144,6 +144,20 @@ def utterance_values(
                 [states[firsts[row]] for row in rows], [utterances[firsts[row]] for row in rows]
             )
     return q_2U[:, places], v_2U[:, places]
+
+
+def success_rates(critic: OutcomeCritic, states: Sequence[Ints], budget: int) -> Tensor:
+    """The lowest of the heads' probabilities of success in each of B states, float32 [B], without gradients.
+
+    Args:
+        budget: tokens that go through the critic at once. Equal states go once.
+    """
+    places, firsts = _distinct([one.tobytes() for one in states])
+    found_U = torch.zeros(len(firsts), device=next(critic.parameters()).device)
+    with torch.no_grad():
+        for rows in cut_by_length([len(states[first]) for first in firsts], budget):
+            found_U[rows] = critic([states[firsts[row]] for row in rows]).amin(0).sigmoid()
+    return found_U[places]
 
 
 def _distinct(keys: Sequence[Hashable]) -> tuple[list[int], list[int]]:

@@ -47,3 +47,24 @@ def copy_env() -> EnvConfig:
 @pytest.fixture
 def copy_agent() -> AgentConfig:
     return AgentConfig(max_action_tokens=8)
+
+
+@pytest.fixture(scope="session")
+def taught_model(copy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a model that imitated an expert who errs at a rate of 0.6, right at a rate of 0.4 + 0.6/8 = 0.475."""
+    from sparring.trainers import sft
+    from sparring.trainers.optim import OptimConfig
+    from sparring.trainers.session import LoopConfig
+
+    sparring.register("tests/Copy-v1", "tests.worlds:Copy", max_turns=5)
+    return sft.train(
+        sft.Config(
+            run=tmp_path_factory.mktemp("models") / "taught",
+            model=str(copy_model),
+            env=EnvConfig("tests/Copy-v1"),
+            agent=AgentConfig(max_action_tokens=8),
+            demos=sft.DemosConfig("expert:0.6", episodes=400),
+            optim=OptimConfig(lr=4e-3),
+            loop=LoopConfig(steps=200, eval_every=0, checkpoint_every=200),
+        )
+    )

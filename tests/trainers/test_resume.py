@@ -18,7 +18,7 @@ import torch
 from sparring.errors import InvalidConfig, InvalidData
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
-from sparring.trainers import archer, filtered_bc, grpo, off_policy, ppo, session, sft
+from sparring.trainers import archer, digirl, filtered_bc, grpo, off_policy, offline_archer, ppo, session, sft
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.policy_update import ObjectiveConfig
 from sparring.trainers.session import LoopConfig
@@ -112,12 +112,52 @@ def filtered_bc_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfi
     )
 
 
+def offline_archer_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> offline_archer.Config:
+    return offline_archer.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        critic=OPTIM,
+        loop=LOOP,
+        demos=sft.DemosConfig("expert:0.3", episodes=20),
+        warmup_steps=2,
+        critic_steps=2,
+        critic_batch=8,
+        actor_turns=6,
+    )
+
+
+def digirl_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> digirl.Config:
+    return digirl.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        critic=OPTIM,
+        loop=LOOP,
+        episodes=6,
+        capacity=20,
+        min_score=0.5,
+        instruction_fraction=0.3,
+        critic_steps=2,
+        instruction_steps=2,
+        critic_batch=8,
+        actor_turns=6,
+        warmup_steps=1,
+    )
+
+
 TRAINERS = [
     pytest.param(grpo, grpo_config, id="grpo"),
     pytest.param(sft, sft_config, id="sft"),
     pytest.param(ppo, ppo_config, id="ppo"),
     pytest.param(archer, archer_config, id="archer"),
     pytest.param(filtered_bc, filtered_bc_config, id="filtered_bc"),
+    pytest.param(offline_archer, offline_archer_config, id="offline_archer"),
+    pytest.param(digirl, digirl_config, id="digirl"),
     pytest.param(off_policy, off_policy_config, id="off_policy"),
 ]
 

@@ -188,6 +188,25 @@ class UtteranceCritic(nn.Module):
         return _apply(self.q_heads, utterance_BD), _apply(self.v_heads, state_BD)
 
 
+class OutcomeCritic(nn.Module):
+    """How likely success is in a state: heads on the features of one encoder, whose sigmoid is a probability.
+
+    The heads' last layers begin at 0: an untrained critic says 1/2.
+
+    Args:
+        reader: the encoder. heads: how many, of which a careful reader takes the lowest.
+    """
+
+    def __init__(self, reader: Reader, heads: int = 1) -> None:
+        super().__init__()
+        self.reader: Any = reader
+        self.heads = nn.ModuleList(_head(reader.state_width, reader.state_width) for _ in range(heads))
+
+    def forward(self, states: Sequence[Ints]) -> Tensor:
+        """Logits of B states, [heads, B]."""
+        return _apply(self.heads, self.reader.read_states(states))
+
+
 def build_utterance_critic(encoder: str, model: Any, decode: Callable[[Sequence[int]], str]) -> UtteranceCritic:
     """An untrained critic, on the device of the policy's model.
 
