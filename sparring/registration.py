@@ -195,7 +195,7 @@ def register_builtins() -> None:
     register("sparring/TextWorld-v1", "sparring.envs.text.textworld.env:TextWorld", max_turns=100)
     register("sparring/MiniGrid-v1", "sparring.envs.text.babyai.env:MiniGrid")
     register("sparring/BabyAI-v1", "sparring.envs.text.babyai.env:MiniGrid", level="BabyAI-GoToLocal-v0")
-    register("sparring/ScienceWorld-v1", "sparring.envs.text.scienceworld:ScienceWorld", max_turns=200)
+    register("sparring/ScienceWorld-v1", "sparring.envs.text.scienceworld:ScienceWorld", max_turns=400)
     register("sparring/Jericho-v1", "sparring.envs.text.jericho:Jericho", max_turns=400)
     register("sparring/Gem-v1", "sparring.envs.text.gem:Gem", game="game:GuessTheNumber-v0-easy")
     register("sparring/TextArena-v1", "sparring.envs.text.textarena:TextArena", game="GuessTheNumber-v0")
