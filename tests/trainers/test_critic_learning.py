@@ -15,6 +15,7 @@ import sparring
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers import ppo, sft
+from sparring.trainers.demos import DemosConfig
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.session import LoopConfig
 
@@ -32,7 +33,7 @@ def started(tmp_path_factory: pytest.TempPathFactory, copy_model: Path) -> Itera
             model=str(copy_model),
             env=EnvConfig("tests/Copy-v1"),
             agent=AGENT,
-            demos=sft.DemosConfig("expert:0.7", episodes=300),
+            demos=DemosConfig("expert:0.7", episodes=300),
             optim=OptimConfig(lr=4e-3),
             loop=LoopConfig(steps=100, eval_every=0, checkpoint_every=100),
         )
