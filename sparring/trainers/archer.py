@@ -27,6 +27,9 @@ Departures from the released code (read at 7c771a7; its defects are those that t
    own (`batch`), it never blows up the noise of a policy that has nothing left to learn.
 9. `--baseline fresh` compares an utterance with the mean Q of its siblings in the same state in place of V, which
    cancels the critic's error about the state.
+10. `--foresight` adds a loss to the critic: to foresee what the environment answers. From a few hundred turns a small
+    critic learns little about utterances by returns alone, and the policy follows its errors.
+11. `--on-policy` adds the turns just played, credited by generalised advantages with V: noisy, but right where Q is not.
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ from sparring.trainers.collect import action_tokens, collect_groups, group_start
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.critic import CriticLearner, load_critic, state_values, utterance_values
 from sparring.trainers.evaluate import Evaluator
+from sparring.trainers.losses import generalized_advantages
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.policy_update import Lesson, ObjectiveConfig, update_policy
 from sparring.trainers.replay import Replay, Transition, as_sample, draw, transitions_of
@@ -115,9 +119,18 @@ class Config:
     """What Q is compared with: V, or the mean Q of the other fresh utterances in the same state."""
     advantage_scale: Literal["none", "batch", "running"] = "running"
     """What advantages are divided by (departure 8)."""
+    on_policy: float = 0.0
+    """Weight of a second source of advantages beside Q: the turns just played, credited by generalised advantages over
+    turns with the critic's V. They are noisy, but right where the critic is wrong (interpolated policy gradient,
+    arXiv:1706.00387)."""
+    lam: float = 0.95
+    """How far those advantages trust rewards over V."""
     token_baseline: bool = False
     """Learn what each token was expected to be worth, and credit it with the rest alone (the paper's equation for
     the low level; a third model)."""
+    foresight: float = 0.0
+    """Weight of a further loss of the critic: to foresee what the environment answers. It teaches the encoder what an
+    utterance does, of which a few hundred returns say little. With the encoder "actor" alone."""
     encoder: str = "actor"
     """The critic's: a copy of the policy's decoder, or the folder of an encoder such as RoBERTa."""
     critic_from: Path | None = None
@@ -128,15 +141,18 @@ class Config:
     def __post_init__(self) -> None:
         for name, low in (
             ("episodes", 1), ("capacity", 1), ("warmup_steps", 0), ("critic_steps", 0), ("critic_batch", 1),
-            ("fresh_actions", 1), ("actor_states", 1), ("recent", 0), ("lora_rank", 0), ("seed", 0),
+            ("fresh_actions", 1), ("actor_states", 1), ("on_policy", 0), ("foresight", 0), ("recent", 0),
+            ("lora_rank", 0), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
-        for name in ("gamma", "tau"):
+        for name in ("gamma", "tau", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidConfig(f"{name} must lie within 0 and 1, got {getattr(self, name)}")
         if self.baseline == "fresh" and self.fresh_actions < 2:
             raise InvalidConfig("the baseline fresh compares siblings: it needs fresh_actions of at least 2")
+        if self.foresight and self.encoder != "actor":
+            raise InvalidConfig("foresight is learned by a causal encoder: it needs --encoder actor")
         if self.objective.kl_coef:
             raise InvalidConfig("archer holds on to no reference: kl_coef must be 0")
 
@@ -212,7 +228,8 @@ def _train(config: Config, run: RunFolder, learner: Learner, policy: HFPolicy, c
             episodes = collection.trajectories
             # Kept as files, from which a resumed run fills its replay again.
             trajectories.write(run.trajectories_path(f"step-{step:06d}"), episodes)
-            fresh = [one for episode in episodes for one in _turns(config, episode, policy)]
+            played = [_turns(config, episode, policy) for episode in episodes]
+            fresh = [one for turns in played for one in turns]
             replay.add(fresh)
             session.count(
                 episodes=len(episodes),
@@ -227,7 +244,7 @@ def _train(config: Config, run: RunFolder, learner: Learner, policy: HFPolicy, c
                     row |= critic_fit(config, critics.utterances, fresh)
             if len(replay) and step > config.warmup_steps:
                 with session.timed("update"):
-                    row |= improve(config, learner, policy, critics, replay, step, session.progress)
+                    row |= improve(config, learner, policy, critics, replay, played, step, session.progress)
                     policy.weights_changed()
             if session.is_evaluation_due:
                 row |= evaluator.row(session)
@@ -313,14 +330,28 @@ def _add_critic_gradients(
     )
     v_targets_2B = q_fresh_2BK.cpu().view(2, len(part), config.fresh_actions).mean(-1)
     total = 0.0
-    for rows in cut_by_length([len(one.state_T) + len(one.utterance_T) for one in part], budget):
-        q_2B, v_2B = critic.module([states[row] for row in rows], [part[row].utterance_T for row in rows])
+    foresees = config.foresight > 0
+    lengths = [len(one.state_T) + len(one.utterance_T) + foresees * len(_news(one)) for one in part]
+    for rows in cut_by_length(lengths, budget):
+        q_2B, v_2B, foreseen = critic.module(
+            [states[row] for row in rows],
+            [part[row].utterance_T for row in rows],
+            [_news(part[row]) for row in rows] if foresees else None,
+        )
         q_loss = ((q_2B - q_targets_2B[:, rows].to(q_2B.device)) ** 2).sum()
         v_loss = ((v_2B - v_targets_2B[:, rows].to(v_2B.device)) ** 2).sum()
-        loss = (q_loss + v_loss) / len(part)
+        loss = (q_loss + v_loss + config.foresight * len(rows) * foreseen) / len(part)
         loss.backward()
         total += loss.item()
     return total
+
+
+def _news(turn: Transition) -> Ints:
+    """What the environment answered: the tokens of the next prompt that this one and the utterance do not hold."""
+    before = np.concatenate([turn.state_T, turn.utterance_T])
+    if len(turn.next_T) > len(before) and np.array_equal(turn.next_T[: len(before)], before):
+        return turn.next_T[len(before) :]
+    return turn.next_T
 
 
 def critic_fit(config: Config, critic: CriticLearner[UtteranceCritic], fresh: Sequence[Transition]) -> dict[str, float]:
@@ -350,11 +381,14 @@ def improve(
     policy: HFPolicy,
     critics: Critics,
     replay: Replay,
+    played: Sequence[Sequence[Transition]],
     step: int,
     progress: float,
 ) -> dict[str, float]:
     """Let the policy say something fresh in replayed states, and follow the critic's opinion of it.
 
+    Args:
+        played: the turns of each of the step's own episodes, for `on_policy`.
     Raises:
         Diverged: a gradient was not finite.
     """
@@ -370,6 +404,15 @@ def improve(
         np.full(len(sample.sampled_n), value, dtype=np.float32)
         for sample, value in zip(samples, (advantages_S / scale).tolist(), strict=True)
     ]
+    if config.on_policy:
+        turns = [one for episode in played for one in episode]
+        weight = config.on_policy * len(samples) / max(len(turns), 1)
+        samples += [as_sample(policy, one.state_T, one, one.action) for one in turns]
+        values = turn_advantages(config, critics.utterances.module, played) * weight / scale
+        credit += [
+            np.full(len(one.utterance_T), value, dtype=np.float32)
+            for one, value in zip(turns, values.tolist(), strict=True)
+        ]
     row = {
         "advantage_mean": float(advantages_S.mean()),
         "advantage_std": float(advantages_S.std(correction=0)),
@@ -409,6 +452,26 @@ def advantages_of(
     q_BK = q_S.view(-1, config.fresh_actions)
     others_BK = (q_BK.sum(1, keepdim=True) - q_BK) / (config.fresh_actions - 1)
     return (q_BK - others_BK).flatten()
+
+
+def turn_advantages(config: Config, critic: UtteranceCritic, played: Sequence[Sequence[Transition]]) -> Tensor:
+    """Generalised advantages of the turns of some episodes, in order, with V as the mean of the critic's two."""
+    turns = [one for episode in played for one in episode]
+    if not turns:
+        return torch.zeros(0)
+    budget = config.critic.micro_batch_tokens
+    values_K = state_values(critic, [one.state_T for one in turns], budget).mean(0).cpu()
+    ends_K = torch.zeros(len(turns), dtype=torch.bool)
+    ends_K[torch.tensor([len(episode) for episode in played if episode]).cumsum(0) - 1] = True
+    last = [episode[-1] for episode in played if episode]
+    after_E = state_values(critic, [one.next_T for one in last], budget).mean(0).cpu()
+    bootstrap_K = torch.zeros(len(turns))
+    bootstrap_K[ends_K] = after_E * torch.tensor([not one.terminated for one in last])
+    rewards_K = torch.tensor([one.reward for one in turns])
+    advantages_K, _ = generalized_advantages(
+        rewards_K, values_K, ends_K, bootstrap_K, gamma=config.gamma, lam=config.lam
+    )
+    return advantages_K
 
 
 def _scale(config: Config, critic: UtteranceCritic, advantages_S: Tensor) -> float:

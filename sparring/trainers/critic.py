@@ -140,7 +140,7 @@ def utterance_values(
     lengths = [len(states[first]) + len(utterances[first]) for first in firsts]
     with torch.no_grad():
         for rows in cut_by_length(lengths, budget):
-            q_2U[:, rows], v_2U[:, rows] = critic(
+            q_2U[:, rows], v_2U[:, rows], _ = critic(
                 [states[firsts[row]] for row in rows], [utterances[firsts[row]] for row in rows]
             )
     return q_2U[:, places], v_2U[:, places]

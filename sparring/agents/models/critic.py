@@ -99,6 +99,30 @@ class CausalReader(nn.Module):
         both = self._hidden(whole, places)
         return both[0::2], both[1::2]
 
+    def read_and_foresee(
+        self, states: Sequence[Ints], utterances: Sequence[Ints], following: Sequence[Ints]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Like `read`, with the mean cross-entropy of the tokens that followed, a scalar.
+
+        What is to be predicted is what the environment answered, so that the features of an utterance come to say what
+        it does. Logits are by the trunk's own token embeddings.
+        """
+        ends = [len(state) + len(one) for state, one in zip(states, utterances, strict=True)]
+        whole = [np.concatenate(parts) for parts in zip(states, utterances, following, strict=True)]
+        places = [
+            [len(state) - 1, *range(end - 1, len(one) - 1)] for state, end, one in zip(states, ends, whole, strict=True)
+        ]
+        hidden_ND = self._hidden(whole, places)
+        counts = torch.tensor([len(found) for found in places])
+        firsts = counts.cumsum(0) - counts
+        is_state = torch.zeros(len(hidden_ND), dtype=torch.bool)
+        is_state[firsts] = True
+        wanted_N = torch.from_numpy(np.concatenate([one[end:] for one, end in zip(whole, ends, strict=True)]))
+        embeddings_VD: Tensor = self.trunk.get_input_embeddings().weight  # type: ignore[operator]
+        logits_NV = hidden_ND[~is_state.to(hidden_ND.device)] @ embeddings_VD.float().T
+        loss = nn.functional.cross_entropy(logits_NV, wanted_N.to(logits_NV.device))
+        return hidden_ND[firsts], hidden_ND[firsts + 1], loss
+
     def _hidden(self, rows: Sequence[Ints], places: Sequence[Sequence[int]]) -> Tensor:
         """Hidden states at some places of each row, row after row, [sum of places, D]."""
         tokens_BT = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
@@ -152,8 +176,8 @@ class TextReader(nn.Module):
 class UtteranceCritic(nn.Module):
     """ArCHer's critic: two Q and two V heads on the features of one encoder, which all four train.
 
-    Each head is an MLP of two hidden layers with ReLU (ALGORITHMS: ArCHer, networks). The heads' last layers begin at
-    0, so that an untrained critic prefers nothing.
+    Each head is an MLP of two hidden layers, as in ArCHer's code (there with ReLU). The heads' last layers begin at 0,
+    so that an untrained critic prefers nothing.
 
     Args:
         reader: the encoder.
@@ -182,10 +206,20 @@ class UtteranceCritic(nn.Module):
         """Both values of B states, [2, B]."""
         return _apply(self.v_heads, self.reader.read_states(states))
 
-    def forward(self, states: Sequence[Ints], utterances: Sequence[Ints]) -> tuple[Tensor, Tensor]:
-        """Both Q of an utterance in each of B states, and both V of the states, each [2, B]."""
-        state_BD, utterance_BD = self.reader.read(states, utterances)
-        return _apply(self.q_heads, utterance_BD), _apply(self.v_heads, state_BD)
+    def forward(
+        self, states: Sequence[Ints], utterances: Sequence[Ints], following: Sequence[Ints] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Both Q of an utterance in each of B states, and both V of the states, each [2, B].
+
+        Args:
+            following: the prompts that came next. Given, the loss of foreseeing them comes third (else 0).
+        """
+        if following is None:
+            state_BD, utterance_BD = self.reader.read(states, utterances)
+            foreseen = state_BD.new_zeros(())
+        else:
+            state_BD, utterance_BD, foreseen = self.reader.read_and_foresee(states, utterances, following)
+        return _apply(self.q_heads, utterance_BD), _apply(self.v_heads, state_BD), foreseen
 
 
 class OutcomeCritic(nn.Module):
@@ -222,7 +256,8 @@ def _head(width: int, hidden: int) -> nn.Sequential:
     last = nn.Linear(hidden, 1)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), last)
+    # SiLU: in heads as narrow as a small model's, ReLU soon dies, and the critic with it.
+    return nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), last)
 
 
 def _apply(heads: Iterator[nn.Module] | nn.ModuleList, features_BD: Tensor) -> Tensor:

@@ -1,0 +1,322 @@
+"""How many turns of experience each trainer needs, from one imitation start, in worlds where turns matter.
+
+    python benchmarks/sample_efficiency.py --tune                     # three trials a method, on a seed of their own
+    python benchmarks/sample_efficiency.py --seeds 0 1 2 3 4          # with the settings that tuning chose
+    python benchmarks/sample_efficiency.py --tasks number-search --methods archer ppo --seeds 0
+
+Every run is kept under `--out` and is not repeated. All methods begin with the same weights, those of a short imitation
+of a poor demonstrator, and are scored on the same episodes of the dev split, at temperature 1 and greedily. The
+horizontal axis is turns of the environment played while training; wall time is recorded too. A threshold counts as
+reached at the first evaluation from which this one and the next lie above it in the mean; the greedy thresholds lie
+above the start's own greedy score, so that mere sharpening does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parent))
+from record import RESULTS, record
+
+from sparring.runs import RunFolder
+from sparring.statistics import mean_interval
+
+TUNING_SEED = 100
+DONE = "curve.json"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A world, what its agents start from, and what counts as good.
+
+    Attributes:
+        options: of every command. start: further options of the imitation that all runs begin with.
+        turns: budget of a run, by method, in turns of the environment.
+        sampled, greedy: thresholds of the score at temperature 1, and greedily.
+        eval_turns: about how many turns lie between evaluations.
+    """
+
+    options: Sequence[str]
+    start: Sequence[str]
+    turns: Mapping[str, int]
+    sampled: Sequence[float]
+    greedy: Sequence[float]
+    eval_turns: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A trainer with what it always has, and its trials: each method has three.
+
+    Attributes:
+        trainer: its command. episodes: about how many it plays a step, for the interval of evaluations.
+    """
+
+    trainer: str
+    options: Sequence[str]
+    trials: Sequence[Sequence[str]]
+    episodes: int
+
+
+def _rates(*rates: str) -> list[list[str]]:
+    return [["--optim.lr", rate] for rate in rates]
+
+
+GROUPS = ["--groups", "4", "--group-size", "8"]
+METHODS = {
+    "archer": Method(
+        "archer",
+        ["--critic.lr", "3e-3", "--warmup-steps", "6", "--fresh-actions", "4", "--baseline", "fresh"],
+        [
+            ["--optim.lr", "1e-3"],
+            ["--optim.lr", "1e-3", "--on-policy", "1"],
+            ["--optim.lr", "5e-4", "--on-policy", "1"],
+        ],
+        8,
+    ),
+    "ppo": Method("ppo", ["--episodes", "32", "--critic.lr", "3e-3"], _rates("5e-4", "1e-3", "2e-3"), 32),
+    "grpo": Method("grpo", [*GROUPS, "--advantage", "grpo"], _rates("5e-4", "1e-3", "2e-3"), 32),
+    "rloo": Method("grpo", [*GROUPS, "--advantage", "rloo"], _rates("5e-4", "1e-3", "2e-3"), 32),
+    "gigpo": Method("grpo", [*GROUPS, "--advantage", "gigpo"], _rates("5e-4", "1e-3", "2e-3"), 32),
+    "filtered-bc": Method("filtered_bc", ["--groups", "32"], _rates("5e-4", "1e-3", "2e-3"), 32),
+}
+
+
+def _turns(archer: int, ppo: int, groups: int) -> dict[str, int]:
+    return {"archer": archer, "ppo": ppo, "grpo": groups, "rloo": groups, "gigpo": groups, "filtered-bc": ppo}
+
+
+TINY = ["--tiny.hidden", "32", "--tiny.layers", "2", "--tiny.heads", "2", "--tiny.max-context", "256"]
+SHORT = ["--agent.memory", "last_observation"]
+TASKS = {
+    "number-search": Task(
+        ["--env.id", "NumberSearch-v1", *SHORT, "--agent.max-action-tokens", "8"],
+        [*TINY, "--tiny.vocabulary", "400", "--demos.agent", "expert:0.4", "--demos.episodes", "1000", "--steps", "400"],
+        _turns(6000, 18_000, 40_000),
+        sampled=(0.45, 0.5),
+        greedy=(0.58,),
+        eval_turns=_turns(300, 600, 1200),
+    ),
+    "twenty-questions": Task(
+        ["--env.id", "TwentyQuestions-v1", *SHORT, "--agent.max-action-tokens", "12", "--env.options", "actions",
+         "listed", "show", "summary", "objects", "16", "attributes", "12", "holdout", "false"],
+        [*TINY, "--tiny.vocabulary", "600", "--demos.agent", "expert:0.4", "--demos.episodes", "1000", "--steps", "400"],
+        _turns(12_000, 36_000, 80_000),
+        sampled=(0.6, 0.65),
+        greedy=(0.7,),
+        eval_turns=_turns(600, 1500, 3000),
+    ),
+    "door-key": Task(
+        ["--env.id", "MiniGrid-v1", *SHORT, "--agent.max-action-tokens", "8", "--env.options", "level",
+         "MiniGrid-DoorKey-5x5-v0", "--env.max-turns", "40"],
+        [*TINY, "--tiny.vocabulary", "400", "--demos.agent", "expert:0.5", "--demos.episodes", "400", "--steps", "150"],
+        _turns(20_000, 60_000, 120_000),
+        sampled=(0.5, 0.7),
+        greedy=(0.7,),
+        eval_turns=_turns(1500, 3000, 6000),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """What to run."""
+
+    tasks: tuple[str, ...] = tuple(TASKS)
+    methods: tuple[str, ...] = tuple(METHODS)
+    seeds: tuple[int, ...] = ()
+    tune: bool = False
+    """Run every method's three trials on seed 100, and keep the one with the best mean score over its budget."""
+    workers: int = 2
+    """Runs side by side, a thread each."""
+    eval_episodes: int = 64
+    out: Path = Path("runs/sample_efficiency")
+    name: str = "sample_efficiency"
+    """Of the results."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run: turns played, seconds of training, and scores greedy and sampled, one each an evaluation."""
+
+    turns: list[int]
+    seconds: list[float]
+    greedy: list[float]
+    sampled: list[float]
+
+    def reached(self, mode: str, threshold: float) -> float:
+        """Turns at the first evaluation from which this and the next are above in the mean; inf where none is."""
+        scores = getattr(self, mode)
+        for turns, (one, following) in zip(self.turns, pairwise(scores), strict=False):
+            if (one + following) / 2 >= threshold:
+                return float(turns)
+        return float("inf")
+
+    def final(self, mode: str) -> float:
+        """Mean of the last three evaluations."""
+        return float(np.mean(getattr(self, mode)[-3:]))
+
+    @property
+    def merit(self) -> float:
+        """What tuning compares: the mean of all evaluations, of both kinds."""
+        return float(np.mean([self.greedy, self.sampled]))
+
+
+def call(arguments: Sequence[str], log: Path) -> None:
+    """Run `sparring …` with one thread; its output goes to a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        found = subprocess.run(
+            [sys.executable, "-m", "sparring", *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    if found.returncode:
+        raise SystemExit(f"a run failed, see {log}")
+
+
+def start(study: Study, name: str) -> Path:
+    """The imitation run that all others of a task begin with."""
+    run, task = study.out / name / "start", TASKS[name]
+    if RunFolder(run).latest_checkpoint() is None:
+        common = ("--run", str(run), "--eval-every", "0", "--seed", "0")
+        call(["train", "sft", *common, *task.options, *task.start], run.with_suffix(".log"))
+    return run
+
+
+def play(study: Study, name: str, method: str, trial: int, seed: int) -> Curve:
+    """Train once, unless that was done before."""
+    run, task, kind = study.out / name / f"{method}-{trial}-{seed}", TASKS[name], METHODS[method]
+    if not (run / DONE).exists():
+        turns = 8 if name == "number-search" else 15
+        every = max(1, round(task.eval_turns[method] / (kind.episodes * turns)))
+        resume = ("--resume",) if RunFolder(run).latest_checkpoint() else ()
+        call(
+            [
+                "train", kind.trainer, "--run", str(run), *resume, "--model", str(study.out / name / "start"),
+                "--seed", str(seed), "--steps", "100000", "--max-env-turns", str(task.turns[method]),
+                "--eval-every", str(every), "--eval-episodes", str(study.eval_episodes), "--keep-checkpoints", "1",
+                *task.options, *kind.options, *kind.trials[trial],
+            ],
+            run.with_suffix(".log"),
+        )  # fmt: skip
+        rows = [row for row in RunFolder(run).metrics() if row.get("eval_greedy_score") is not None]
+        columns = {"turns": "env_turns", "seconds": "seconds", "greedy": "eval_greedy_score"}
+        columns["sampled"] = "eval_sampled_score"
+        (run / DONE).write_text(json.dumps({key: [row[found] for row in rows] for key, found in columns.items()}))
+    return Curve(**json.loads((run / DONE).read_text()))
+
+
+def tuned(study: Study, name: str) -> dict[str, int]:
+    """The trial that each method of a task is run with: the best tried on the tuning seed, the first where none was."""
+    chosen = {}
+    for method, kind in METHODS.items():
+        done = {
+            trial: play(study, name, method, trial, TUNING_SEED).merit
+            for trial in range(len(kind.trials))
+            if (study.out / name / f"{method}-{trial}-{TUNING_SEED}" / DONE).exists()
+        }
+        chosen[method] = max(done, key=lambda trial: done[trial]) if len(done) == len(kind.trials) else 0
+    return chosen
+
+
+def summary(study: Study, name: str, method: str, trial: int, curves: Mapping[int, Curve]) -> dict[str, Any]:
+    """What is said about a method on a task."""
+    task, kind = TASKS[name], METHODS[method]
+    many = list(curves.values())
+
+    def level(mode: str) -> dict[str, float]:
+        finals = [curve.final(mode) for curve in many]
+        if len(finals) < 2:
+            return {"estimate": finals[0]}
+        found = mean_interval(finals)
+        return {"estimate": found.estimate, "low": found.low, "high": found.high, "worst": min(finals)}
+
+    return {
+        "trainer": kind.trainer,
+        "options": [*kind.options, *kind.trials[trial]],
+        "seeds": list(curves),
+        "turns_to": {
+            f"{mode} {threshold}": [
+                None if found == float("inf") else found for found in (one.reached(mode, threshold) for one in many)
+            ]
+            for mode in ("sampled", "greedy")
+            for threshold in getattr(task, mode)
+        },
+        "final_sampled": level("sampled"),
+        "final_greedy": level("greedy"),
+        "turns": [one.turns[-1] for one in many],
+        "seconds": [round(one.seconds[-1]) for one in many],
+        "curves": {str(seed): vars(one) for seed, one in curves.items()},
+    }
+
+
+def draw(figures: Mapping[str, Any], path: Path) -> None:
+    """Score over turns, a panel a task and mode: thin lines are runs, thick ones their mean."""
+    from matplotlib.figure import Figure
+
+    tasks = figures["tasks"]
+    figure = Figure(figsize=(11, 3.6 * len(tasks)), layout="constrained")
+    panels = figure.subplots(len(tasks), 2, squeeze=False)
+    for (name, methods), row in zip(tasks.items(), panels, strict=True):
+        for mode, axes in zip(("sampled", "greedy"), row, strict=True):
+            for number, (method, found) in enumerate(methods.items()):
+                grid = np.linspace(0, max(found["turns"]), 60)
+                lines = []
+                for curve in found["curves"].values():
+                    axes.plot(curve["turns"], curve[mode], color=f"C{number}", alpha=0.25, linewidth=0.8)
+                    lines.append(np.interp(grid, curve["turns"], curve[mode]))
+                axes.plot(grid, np.mean(lines, axis=0), color=f"C{number}", linewidth=2, label=method)
+            for threshold in getattr(TASKS[name], mode):
+                axes.axhline(threshold, color="0.6", linestyle=":")
+            axes.set(title=f"{name}, {mode}", xlabel="turns of the environment (log)", ylabel="score", xscale="log")
+            axes.legend(fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+def main(study: Study) -> None:
+    """Run what is missing, and write the results of all that is there."""
+    with ThreadPoolExecutor(study.workers) as pool:
+        list(pool.map(lambda name: start(study, name), study.tasks))
+        if study.tune:
+            jobs = [(name, method, trial) for trial in range(3) for name in study.tasks for method in study.methods]
+            for job, curve in zip(jobs, pool.map(lambda job: play(study, *job, TUNING_SEED), jobs), strict=True):
+                print(*job, f"{curve.merit:.3f}", f"{curve.seconds[-1]:.0f} s", flush=True)
+            return
+        chosen = {name: tuned(study, name) for name in study.tasks}
+        jobs = [(name, method, seed) for seed in study.seeds for name in study.tasks for method in study.methods]
+        curves = pool.map(lambda job: play(study, job[0], job[1], chosen[job[0]][job[1]], job[2]), jobs)
+        found: dict[str, dict[str, dict[int, Curve]]] = {}
+        for (name, method, seed), curve in zip(jobs, curves, strict=True):
+            found.setdefault(name, {}).setdefault(method, {})[seed] = curve
+            print(name, method, seed, f"final {curve.final('sampled'):.3f} / {curve.final('greedy'):.3f}", flush=True)
+    figures = {
+        "tuning_trials_a_method": 3,
+        "tuning_seed": TUNING_SEED,
+        "tasks": {
+            name: {
+                method: summary(study, name, method, chosen[name][method], curves) for method, curves in methods.items()
+            }
+            for name, methods in found.items()
+        },
+    }
+    draw(figures, RESULTS / f"{study.name}.png")
+    record(study.name, figures, seeds=study.seeds, notes="Scores on dev episodes; intervals are over seeds.")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Study, description=__doc__))
