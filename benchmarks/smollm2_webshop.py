@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from sparring import trajectories
 from sparring.agents.load import load_agent
 from sparring.bench import BenchConfig, bench
 from sparring.rollout import Setting
+from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers import sft
 from sparring.trainers.collect import demonstrate
@@ -53,6 +53,7 @@ def main(
     examples: int = 2,
     out: Path = Path("runs/smollm2"),
     seed: int = 0,
+    resume: bool = False,
 ) -> None:
     """Run all three and record what came out.
 
@@ -65,16 +66,19 @@ def main(
         examples: Episodes in the prompt of the few-shot agent.
         out: Folder for the runs; emptied first.
         seed: Of demonstrations and training.
+        resume: Keep what an interrupted call left in `out`, and go on.
     """
-    shutil.rmtree(out, ignore_errors=True)
+    if not resume:
+        shutil.rmtree(out, ignore_errors=True)
     options = {"catalogue": str(catalogue)} if catalogue else {}
     env = EnvConfig(options=options, wrappers=WRAPPERS, max_turns=max_turns)
     setting = Setting(env.full_id, WRAPPERS, system=SYSTEM)
-    played = demonstrate(env, "expert:0", setting, episodes=demonstrations, split="train", seed=seed)
-    good = [one for one in played if one.success]
-    trajectories.write(out / "demonstrations.jsonl.zst", good)
+    if not (out / "demonstrations.jsonl.zst").exists():
+        played = demonstrate(env, "expert:0", setting, episodes=demonstrations, split="train", seed=seed)
+        trajectories.write(out / "demonstrations.jsonl.zst", [one for one in played if one.success])
+    good = list(trajectories.read(out / "demonstrations.jsonl.zst"))
     shown = "\n\n".join(transcript(one) for one in sorted(good, key=lambda one: len(transcript(one)))[:examples])
-    began = time.monotonic()
+    lora = RunFolder(out / "lora")
     sft.train(
         sft.Config(
             run=out / "lora",
@@ -87,9 +91,9 @@ def main(
             batch_episodes=8,
             lora_rank=16,
             seed=seed,
+            resume=lora.latest_checkpoint() is not None,
         )
     )
-    trained_s = time.monotonic() - began
     few = f"{SYSTEM}\n\nExamples of whole visits:\n\n{shown}"
     agents = [
         replace(load_agent("first-hit"), name="first-hit"),
@@ -98,13 +102,13 @@ def main(
         replace(load_agent("hf:smollm2", wrappers=WRAPPERS, system=few), name="few-shot"),
         replace(load_agent(str(out / "lora")), name="LoRA imitation"),
     ]
-    config = BenchConfig(EnvConfig(options=options, max_turns=max_turns), "test", goals, concurrent_episodes=32)
-    report = bench(agents, config, out / "bench", show_progress=True)
+    config = BenchConfig(EnvConfig(options=options, max_turns=max_turns), "test", goals, concurrent_episodes=16)
+    report = bench(agents, config, out / "bench", resume=resume, show_progress=True)
     print(report.to_markdown())
     figures = {
         "goals": goals,
         "lora_steps": lora_steps,
-        "lora_train_s": round(trained_s),
+        "lora_train_s": round(lora.metrics()[-1]["seconds"]),
         "demonstrations": len(good),
         "examples_in_prompt": examples,
         "agents": [asdict(row) for row in report.rows],

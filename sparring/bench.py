@@ -217,6 +217,10 @@ def _play(agent: Agent, config: BenchConfig, tasks: Sequence[str], store: _Store
             rollout_async(agent.policy, pool, starts, setting, step_timeout_s=config.step_timeout_s, on_finish=finished)
         else:
             rollout(agent.policy, pool, starts, setting, on_finish=finished)
+    # A language model's caches may take gigabytes, and the agents still to come have their own.
+    release = getattr(agent.policy, "release", None)
+    if release is not None:
+        release()
 
 
 def _asked_for(records: Sequence[EpisodeRecord], tasks: Sequence[str], seeds: Sequence[int]) -> list[EpisodeRecord]:

@@ -346,3 +346,15 @@ def test_starts_are_different_for_tasks_and_seeds(tmp_path: Path) -> None:
     played = list(trajectories.read(next(tmp_path.glob("agents/*/trajectories"))))
     begun = {Start(one.seed, one.task_id, None, one.sampling_seed) for one in played}
     assert len(begun) == 16
+
+
+def test_an_agent_that_has_played_gives_its_memory_back(tmp_path: Path) -> None:
+    class Hungry(RandomPolicy):
+        released = 0
+
+        def release(self) -> None:
+            self.released += 1
+
+    policy = Hungry()
+    bench([Agent("hungry", policy)], BenchConfig(ENV), tmp_path)
+    assert policy.released == 1

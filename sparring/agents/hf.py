@@ -177,6 +177,12 @@ class HFPolicy:
         """Free what is kept for an episode. Returns at once, even while a batch runs in another thread."""
         self._forgotten.append(episode)
 
+    def release(self) -> None:
+        """Give back the memory of all kept caches; the next batch takes what it needs anew."""
+        with self._lock:
+            self._runner = None
+            self._forgotten.clear()
+
     def weights_changed(self) -> None:
         """Say that the model's weights were changed in place: kept caches are dropped, the version goes up."""
         with self._lock:
