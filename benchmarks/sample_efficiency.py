@@ -78,19 +78,15 @@ GROUPS = ["--groups", "4", "--group-size", "8"]
 METHODS = {
     "archer": Method(
         "archer",
-        ["--critic.lr", "3e-3", "--warmup-steps", "6", "--fresh-actions", "4", "--baseline", "fresh"],
-        [
-            ["--optim.lr", "1e-3"],
-            ["--optim.lr", "1e-3", "--on-policy", "1"],
-            ["--optim.lr", "5e-4", "--on-policy", "1"],
-        ],
+        ["--critic.lr", "3e-3", "--warmup-steps", "4"],
+        _rates("1e-3", "5e-4", "2e-3"),
         8,
     ),
-    "ppo": Method("ppo", ["--episodes", "32", "--critic.lr", "3e-3"], _rates("5e-4", "1e-3", "2e-3"), 32),
-    "grpo": Method("grpo", [*GROUPS, "--advantage", "grpo"], _rates("5e-4", "1e-3", "2e-3"), 32),
-    "rloo": Method("grpo", [*GROUPS, "--advantage", "rloo"], _rates("5e-4", "1e-3", "2e-3"), 32),
-    "gigpo": Method("grpo", [*GROUPS, "--advantage", "gigpo"], _rates("5e-4", "1e-3", "2e-3"), 32),
-    "filtered-bc": Method("filtered_bc", ["--groups", "32"], _rates("5e-4", "1e-3", "2e-3"), 32),
+    "ppo": Method("ppo", ["--episodes", "32", "--critic.lr", "3e-3"], _rates("1e-3", "5e-4", "2e-3"), 32),
+    "grpo": Method("grpo", [*GROUPS, "--advantage", "grpo"], _rates("1e-3", "5e-4", "2e-3"), 32),
+    "rloo": Method("grpo", [*GROUPS, "--advantage", "rloo"], _rates("1e-3", "5e-4", "2e-3"), 32),
+    "gigpo": Method("grpo", [*GROUPS, "--advantage", "gigpo"], _rates("1e-3", "5e-4", "2e-3"), 32),
+    "filtered-bc": Method("filtered_bc", ["--groups", "32"], _rates("1e-3", "5e-4", "2e-3"), 32),
 }
 
 
@@ -103,8 +99,9 @@ SHORT = ["--agent.memory", "last_observation"]
 TASKS = {
     "number-search": Task(
         ["--env.id", "NumberSearch-v1", *SHORT, "--agent.max-action-tokens", "8"],
-        [*TINY, "--tiny.vocabulary", "400", "--demos.agent", "expert:0.4", "--demos.episodes", "1000", "--steps", "400"],
-        _turns(6000, 18_000, 40_000),
+        [*TINY, "--tiny.vocabulary", "400", "--demos.agent", "expert:0.4", "--demos.episodes", "1000",
+         "--steps", "400"],
+        _turns(5000, 15_000, 30_000),
         sampled=(0.45, 0.5),
         greedy=(0.58,),
         eval_turns=_turns(300, 600, 1200),
@@ -112,7 +109,8 @@ TASKS = {
     "twenty-questions": Task(
         ["--env.id", "TwentyQuestions-v1", *SHORT, "--agent.max-action-tokens", "12", "--env.options", "actions",
          "listed", "show", "summary", "objects", "16", "attributes", "12", "holdout", "false"],
-        [*TINY, "--tiny.vocabulary", "600", "--demos.agent", "expert:0.4", "--demos.episodes", "1000", "--steps", "400"],
+        [*TINY, "--tiny.vocabulary", "600", "--demos.agent", "expert:0.4", "--demos.episodes", "1000",
+         "--steps", "400"],
         _turns(12_000, 36_000, 80_000),
         sampled=(0.6, 0.65),
         greedy=(0.7,),

@@ -29,12 +29,12 @@ Departures from the released code (read at 7c771a7; its defects are those that t
    cancels the critic's error about the state.
 10. `--foresight` adds a loss to the critic: to foresee what the environment answers. From a few hundred turns a small
     critic learns little about utterances by returns alone, and the policy follows its errors.
-11. `--on-policy` adds the turns just played, credited by generalised advantages with V: noisy, but right where Q is not.
+11. `--on-policy` adds the turns just played, credited by generalised advantages with V: noisy, but right where Q is
+    not. ArCHer as published is `--on-policy 0 --foresight 0 --baseline value --advantage-scale none --fresh-actions 1`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,17 +53,17 @@ from sparring.errors import InvalidConfig
 from sparring.rollout import Setting
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
-from sparring.trainers.batch import Floats, Ints, Sample, cut_by_length, micro_batches, pad
+from sparring.trainers.batch import Floats, Sample, micro_batches, pad
 from sparring.trainers.checkpoint import Learner, load_learner
 from sparring.trainers.collect import action_tokens, collect_groups, group_starts, training_split
 from sparring.trainers.command import run_command, run_module
-from sparring.trainers.critic import CriticLearner, load_critic, state_values, utterance_values
+from sparring.trainers.critic import CriticLearner, load_critic, utterance_values
 from sparring.trainers.evaluate import Evaluator
-from sparring.trainers.losses import generalized_advantages
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.policy_update import Lesson, ObjectiveConfig, update_policy
-from sparring.trainers.replay import Replay, Transition, as_sample, draw, transitions_of
+from sparring.trainers.replay import Replay, Transition, as_sample, draw, ids_of, transitions_of
 from sparring.trainers.session import LoopConfig, Session, claim, cpu_threads, entropy
+from sparring.trainers.turn_critic import TurnCriticConfig, begin, critic_fit, fit_critic, turn_advantages
 from sparring.types import Action, Trajectory
 
 
@@ -81,9 +81,10 @@ class Config:
     critic: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-3))
     loop: Annotated[LoopConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=LoopConfig)
     objective: Annotated[ObjectiveConfig, tyro.conf.OmitArgPrefixes] = field(
-        default_factory=lambda: ObjectiveConfig(aggregation="seq-mean-token-sum", minibatches=3)
+        default_factory=lambda: ObjectiveConfig(aggregation="seq-mean-token-sum", epochs=2, minibatches=3)
     )
     """Of the policy. What is drawn for a step is fresh in its first minibatch, and clipped in later ones."""
+    values: Annotated[TurnCriticConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=TurnCriticConfig)
     seed: int = 0
     """Of tasks, samples, replay and the critic's heads."""
     resume: bool = False
@@ -99,27 +100,15 @@ class Config:
     """Turns that are kept for replay."""
     warmup_steps: int = 10
     """First steps in which the critic alone learns, from the policy as it began (as in WSRL, arXiv:2412.07762)."""
-    gamma: float = 0.95
-    """Discount from turn to turn."""
-    tau: float = 0.1
-    """Share of the way that the target critic goes towards the critic after each of its steps."""
-    bootstrap: bool = True
-    """Value what follows an episode that was cut short."""
-    critic_steps: int = 50
-    """Optimiser steps of the critic in a step."""
-    critic_batch: int = 64
-    """Turns in each."""
-    fresh_actions: int = 2
-    """Utterances drawn in each replayed state, for V and for the policy."""
-    actor_states: int = 96
+    actor_states: int = 48
     """Replayed states in which the policy learns in a step."""
     recent: int = 0
     """The policy learns in the newest so many turns only; 0 for all that are kept."""
-    baseline: Literal["value", "fresh"] = "value"
+    baseline: Literal["value", "fresh"] = "fresh"
     """What Q is compared with: V, or the mean Q of the other fresh utterances in the same state."""
     advantage_scale: Literal["none", "batch", "running"] = "running"
     """What advantages are divided by (departure 8)."""
-    on_policy: float = 0.0
+    on_policy: float = 1.0
     """Weight of a second source of advantages beside Q: the turns just played, credited by generalised advantages over
     turns with the critic's V. They are noisy, but right where the critic is wrong (interpolated policy gradient,
     arXiv:1706.00387)."""
@@ -128,31 +117,20 @@ class Config:
     token_baseline: bool = False
     """Learn what each token was expected to be worth, and credit it with the rest alone (the paper's equation for
     the low level; a third model)."""
-    foresight: float = 0.0
-    """Weight of a further loss of the critic: to foresee what the environment answers. It teaches the encoder what an
-    utterance does, of which a few hundred returns say little. With the encoder "actor" alone."""
-    encoder: str = "actor"
-    """The critic's: a copy of the policy's decoder, or the folder of an encoder such as RoBERTa."""
-    critic_from: Path | None = None
-    """Begin with the critic of another run's checkpoint folder (same encoder), say one trained offline."""
     lora_rank: int = 0
     """Train a fresh LoRA adapter of this rank; 0 trains the whole model (or the adapter that it has)."""
 
     def __post_init__(self) -> None:
         for name, low in (
-            ("episodes", 1), ("capacity", 1), ("warmup_steps", 0), ("critic_steps", 0), ("critic_batch", 1),
-            ("fresh_actions", 1), ("actor_states", 1), ("on_policy", 0), ("foresight", 0), ("recent", 0),
+            ("episodes", 1), ("capacity", 1), ("warmup_steps", 0), ("actor_states", 1), ("on_policy", 0), ("recent", 0),
             ("lora_rank", 0), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
-        for name in ("gamma", "tau", "lam"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidConfig(f"{name} must lie within 0 and 1, got {getattr(self, name)}")
-        if self.baseline == "fresh" and self.fresh_actions < 2:
+        if not 0 <= self.lam <= 1:
+            raise InvalidConfig(f"lam must lie within 0 and 1, got {self.lam}")
+        if self.baseline == "fresh" and self.values.fresh_actions < 2:
             raise InvalidConfig("the baseline fresh compares siblings: it needs fresh_actions of at least 2")
-        if self.foresight and self.encoder != "actor":
-            raise InvalidConfig("foresight is learned by a causal encoder: it needs --encoder actor")
         if self.objective.kl_coef:
             raise InvalidConfig("archer holds on to no reference: kl_coef must be 0")
 
@@ -189,14 +167,19 @@ def load_critics(config: Config, run: RunFolder, learner: Learner, policy: HFPol
     """The critics of the run's newest checkpoint, or new ones on the policy's decoder."""
 
     def build_utterances() -> UtteranceCritic:
-        return build_utterance_critic(config.encoder, learner.model, policy.vocabulary.decode)
+        return build_utterance_critic(config.values.encoder, learner.model, policy.vocabulary.decode)
 
     def build_tokens() -> TokenCritic:
         return TokenCritic(trunk_of(learner.model))
 
     return Critics(
         load_critic(
-            build_utterances, config.critic, run, seed=config.seed, has_target=True, start_from=config.critic_from
+            build_utterances,
+            config.critic,
+            run,
+            seed=config.seed,
+            has_target=True,
+            start_from=config.values.critic_from,
         ),
         load_critic(build_tokens, config.critic, run, seed=config.seed, file="token_critic.pt")
         if config.token_baseline
@@ -239,9 +222,17 @@ def _train(config: Config, run: RunFolder, learner: Learner, policy: HFPolicy, c
             row = dict(collection.summary())
             if len(replay):
                 with session.timed("critic"):
-                    begin(config, critics.utterances, replay)
-                    row |= fit_critic(config, critics.utterances, policy, replay, step, session.progress)
-                    row |= critic_fit(config, critics.utterances, fresh)
+                    begin(config.values, critics.utterances, replay)
+                    row |= fit_critic(
+                        config.values,
+                        critics.utterances,
+                        policy,
+                        replay,
+                        seed=config.seed,
+                        step=step,
+                        progress=session.progress,
+                    )
+                    row |= critic_fit(critics.utterances, fresh)
             if len(replay) and step > config.warmup_steps:
                 with session.timed("update"):
                     row |= improve(config, learner, policy, critics, replay, played, step, session.progress)
@@ -263,116 +254,9 @@ def refill(config: Config, run: RunFolder, policy: HFPolicy, last_step: int) -> 
 
 
 def _turns(config: Config, episode: Trajectory, policy: HFPolicy) -> list[Transition]:
-    return transitions_of(episode, policy, gamma=config.gamma, system=config.agent.system, bootstrap=config.bootstrap)
-
-
-def begin(config: Config, critic: CriticLearner[UtteranceCritic], replay: Replay) -> None:
-    """Let a critic that has learned nothing yet expect the mean discounted return of what was played."""
-    if critic.steps or config.critic_from is not None:
-        return
-    mean = float(np.mean([replay[index].to_go for index in range(len(replay))]))
-    critic.module.start_at(mean)
-    if critic.target is not None:
-        critic.target.start_at(mean)
-
-
-def fit_critic(
-    config: Config,
-    critic: CriticLearner[UtteranceCritic],
-    policy: HFPolicy,
-    replay: Replay,
-    step: int,
-    progress: float,
-) -> dict[str, float]:
-    """Take the critic's optimiser steps of one step; return what to log about them.
-
-    Raises:
-        Diverged: a gradient was not finite.
-    """
-    rng = np.random.default_rng(entropy(config.seed, step, "replay"))
-    plan = rng.integers(len(replay), size=(config.critic_steps, config.critic_batch))
-    needed, places = np.unique(plan, return_inverse=True)
-    kept = [replay[int(index)] for index in needed]
-    drawn = draw(policy, [one for one in kept for _ in range(config.fresh_actions)], config.seed, step, "v-fresh")
-    fresh = [_ids(drawn[at : at + config.fresh_actions]) for at in range(0, len(drawn), config.fresh_actions)]
-    losses, norms = [], []
-    for rows in places.reshape(plan.shape):
-        part = [kept[row] for row in rows]
-        loss = _add_critic_gradients(config, critic, part, [fresh[row] for row in rows])
-        losses.append(loss)
-        norms.append(critic.take_step(progress, config.tau))
-    return {
-        "critic_loss": float(np.mean(losses)) if losses else math.nan,
-        "critic_grad_norm": float(np.mean(norms)) if norms else math.nan,
-        "replay_turns": float(len(replay)),
-    }
-
-
-def _add_critic_gradients(
-    config: Config,
-    critic: CriticLearner[UtteranceCritic],
-    part: Sequence[Transition],
-    fresh: Sequence[Sequence[Ints]],
-) -> float:
-    """Add the gradient of the regression on some transitions; return its loss."""
-    assert critic.target is not None
-    budget = config.critic.micro_batch_tokens
-    states = [one.state_T for one in part]
-    rewards_B = torch.tensor([one.reward for one in part])
-    goes_on_B = torch.tensor([not one.terminated for one in part], dtype=torch.float32)
-    next_2B = state_values(critic.target, [one.next_T for one in part], budget).cpu()
-    q_targets_2B = rewards_B + config.gamma * goes_on_B * next_2B
-    q_fresh_2BK, _ = utterance_values(
-        critic.target,
-        [state for state in states for _ in range(config.fresh_actions)],
-        [one for options in fresh for one in options],
-        budget,
+    return transitions_of(
+        episode, policy, gamma=config.values.gamma, system=config.agent.system, bootstrap=config.values.bootstrap
     )
-    v_targets_2B = q_fresh_2BK.cpu().view(2, len(part), config.fresh_actions).mean(-1)
-    total = 0.0
-    foresees = config.foresight > 0
-    lengths = [len(one.state_T) + len(one.utterance_T) + foresees * len(_news(one)) for one in part]
-    for rows in cut_by_length(lengths, budget):
-        q_2B, v_2B, foreseen = critic.module(
-            [states[row] for row in rows],
-            [part[row].utterance_T for row in rows],
-            [_news(part[row]) for row in rows] if foresees else None,
-        )
-        q_loss = ((q_2B - q_targets_2B[:, rows].to(q_2B.device)) ** 2).sum()
-        v_loss = ((v_2B - v_targets_2B[:, rows].to(v_2B.device)) ** 2).sum()
-        loss = (q_loss + v_loss + config.foresight * len(rows) * foreseen) / len(part)
-        loss.backward()
-        total += loss.item()
-    return total
-
-
-def _news(turn: Transition) -> Ints:
-    """What the environment answered: the tokens of the next prompt that this one and the utterance do not hold."""
-    before = np.concatenate([turn.state_T, turn.utterance_T])
-    if len(turn.next_T) > len(before) and np.array_equal(turn.next_T[: len(before)], before):
-        return turn.next_T[len(before) :]
-    return turn.next_T
-
-
-def critic_fit(config: Config, critic: CriticLearner[UtteranceCritic], fresh: Sequence[Transition]) -> dict[str, float]:
-    """How far the critic's view of the step's own turns is from what came of them, to be logged."""
-    if not fresh:
-        return {}
-    q_2B, v_2B = utterance_values(
-        critic.module,
-        [one.state_T for one in fresh],
-        [one.utterance_T for one in fresh],
-        config.critic.micro_batch_tokens,
-    )
-    to_go_B = torch.tensor([one.to_go for one in fresh])
-    spread = float(to_go_B.var(correction=0))
-    return {
-        "q_mean": float(q_2B.mean()),
-        "v_mean": float(v_2B.mean()),
-        "q_disagreement": float((q_2B[0] - q_2B[1]).abs().mean()),
-        "to_go_mean": float(to_go_B.mean()),
-        "q_explains": 1 - float((to_go_B - q_2B.mean(0).cpu()).var(correction=0)) / spread if spread else math.nan,
-    }
 
 
 def improve(
@@ -395,7 +279,7 @@ def improve(
     rng = np.random.default_rng(entropy(config.seed, step, "actor"))
     window = min(config.recent or len(replay), len(replay))
     indices = len(replay) - window + rng.permutation(window)[: config.actor_states]
-    chosen = [replay[int(index)] for index in indices for _ in range(config.fresh_actions)]
+    chosen = [replay[int(index)] for index in indices for _ in range(config.values.fresh_actions)]
     actions = draw(policy, chosen, config.seed, step, "a-fresh")
     advantages_S = advantages_of(config, critics.utterances, chosen, actions)
     scale = _scale(config, critics.utterances.module, advantages_S)
@@ -408,7 +292,7 @@ def improve(
         turns = [one for episode in played for one in episode]
         weight = config.on_policy * len(samples) / max(len(turns), 1)
         samples += [as_sample(policy, one.state_T, one, one.action) for one in turns]
-        values = turn_advantages(config, critics.utterances.module, played) * weight / scale
+        values = turn_advantages(config.values, critics.utterances, played, config.lam) * weight / scale
         credit += [
             np.full(len(one.utterance_T), value, dtype=np.float32)
             for one, value in zip(turns, values.tolist(), strict=True)
@@ -421,7 +305,7 @@ def improve(
     if critics.tokens is not None:
         credit, row["token_loss"] = _less_expected(config, critics.tokens, samples, credit, progress)
     lessons = [
-        Lesson(sample, at // config.fresh_actions, part)
+        Lesson(sample, at // config.values.fresh_actions, part)
         for at, (sample, part) in enumerate(zip(samples, credit, strict=True))
     ]
     return row | update_policy(
@@ -444,34 +328,14 @@ def advantages_of(
 ) -> Tensor:
     """By how much each utterance beats what was to be expected in its state, float32 [S]."""
     q_2S, v_2S = utterance_values(
-        critic.module, [one.state_T for one in chosen], _ids(actions), config.critic.micro_batch_tokens
+        critic.module, [one.state_T for one in chosen], ids_of(actions), config.critic.micro_batch_tokens
     )
     q_S, v_S = q_2S.amin(0).cpu(), v_2S.amin(0).cpu()
     if config.baseline == "value":
         return q_S - v_S
-    q_BK = q_S.view(-1, config.fresh_actions)
-    others_BK = (q_BK.sum(1, keepdim=True) - q_BK) / (config.fresh_actions - 1)
+    q_BK = q_S.view(-1, config.values.fresh_actions)
+    others_BK = (q_BK.sum(1, keepdim=True) - q_BK) / (config.values.fresh_actions - 1)
     return (q_BK - others_BK).flatten()
-
-
-def turn_advantages(config: Config, critic: UtteranceCritic, played: Sequence[Sequence[Transition]]) -> Tensor:
-    """Generalised advantages of the turns of some episodes, in order, with V as the mean of the critic's two."""
-    turns = [one for episode in played for one in episode]
-    if not turns:
-        return torch.zeros(0)
-    budget = config.critic.micro_batch_tokens
-    values_K = state_values(critic, [one.state_T for one in turns], budget).mean(0).cpu()
-    ends_K = torch.zeros(len(turns), dtype=torch.bool)
-    ends_K[torch.tensor([len(episode) for episode in played if episode]).cumsum(0) - 1] = True
-    last = [episode[-1] for episode in played if episode]
-    after_E = state_values(critic, [one.next_T for one in last], budget).mean(0).cpu()
-    bootstrap_K = torch.zeros(len(turns))
-    bootstrap_K[ends_K] = after_E * torch.tensor([not one.terminated for one in last])
-    rewards_K = torch.tensor([one.reward for one in turns])
-    advantages_K, _ = generalized_advantages(
-        rewards_K, values_K, ends_K, bootstrap_K, gamma=config.gamma, lam=config.lam
-    )
-    return advantages_K
 
 
 def _scale(config: Config, critic: UtteranceCritic, advantages_S: Tensor) -> float:
@@ -509,10 +373,6 @@ def _less_expected(
             left[row] = part.numpy()
     baseline.take_step(progress)
     return left, total
-
-
-def _ids(actions: Sequence[Action]) -> list[Ints]:
-    return [np.array(action.token_ids, dtype=np.int64) for action in actions]
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -160,3 +160,8 @@ def as_sample(policy: HFPolicy, state_T: Ints, transition: Transition, action: A
         np.array(logprobs, dtype=np.float32),
         tuple(allowed),
     )
+
+
+def ids_of(actions: Sequence[Action]) -> list[Ints]:
+    """The tokens of some actions, int64."""
+    return [np.array(action.token_ids, dtype=np.int64) for action in actions]

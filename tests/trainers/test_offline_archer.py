@@ -24,6 +24,7 @@ from sparring.trainers.optim import OptimConfig, build_optimizer
 from sparring.trainers.policy_update import ObjectiveConfig
 from sparring.trainers.replay import Transition
 from sparring.trainers.session import LoopConfig
+from sparring.trainers.turn_critic import TurnCriticConfig
 from sparring.types import Action, Observation, Prompt
 
 
@@ -126,9 +127,8 @@ def test_online_begins_with_what_was_learned_offline(
         env=copy_env,
         agent=copy_agent,
         loop=replace(loop, steps=2),
-        critic_from=folder,
+        values=TurnCriticConfig(critic_from=folder, critic_steps=0),
         warmup_steps=2,
-        critic_steps=0,
         episodes=4,
     )
     archer.train(config)
@@ -147,7 +147,11 @@ def test_a_folder_without_a_critic_is_named(
     tmp_path: Path, copy_model: Path, copy_env: EnvConfig, copy_agent: AgentConfig
 ) -> None:
     config = archer.Config(
-        run=tmp_path / "run", model=str(copy_model), env=copy_env, agent=copy_agent, critic_from=copy_model
+        run=tmp_path / "run",
+        model=str(copy_model),
+        env=copy_env,
+        agent=copy_agent,
+        values=TurnCriticConfig(critic_from=copy_model),
     )
     with pytest.raises(InvalidData, match="holds no critic"):
         archer.train(config)

@@ -22,6 +22,7 @@ from sparring.trainers import archer, digirl, filtered_bc, grpo, off_policy, off
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.policy_update import ObjectiveConfig
 from sparring.trainers.session import LoopConfig
+from sparring.trainers.turn_critic import TurnCriticConfig
 
 ROOT = Path(__file__).parents[2]
 OPTIM = OptimConfig(lr=3e-3, warmup_steps=2, decay="cosine", micro_batch_tokens=256)
@@ -59,8 +60,7 @@ def archer_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) ->
         episodes=4,
         capacity=30,
         warmup_steps=2,
-        critic_steps=3,
-        critic_batch=8,
+        values=TurnCriticConfig(critic_steps=3, critic_batch=8),
         actor_states=6,
         token_baseline=True,
     )
