@@ -57,3 +57,21 @@ class Copy(TextEnv):
         if action not in WORDS:
             info["no_op"] = f"{action[:40]!r} is none of the words"
         return text, right / self.words, self.at >= len(self.secret), False, info
+
+
+class Password(Copy):
+    """Say two words, the same ones in every episode, that are never shown; the share said right is paid at the end."""
+
+    def observe(self) -> tuple[str, Info]:
+        _, info = super().observe()
+        return ("first", "second", "done")[self.at], info
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
+        _, info = super().reset(seed=seed, options=options)
+        self.secret = ["gold", "plum"]
+        text, now = self.observe()
+        return text, info | now
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
+        text, _, terminated, truncated, info = super().step(action)
+        return text, self.right / self.words if terminated else 0.0, terminated, truncated, info
