@@ -211,12 +211,12 @@ def _play(agent: Agent, config: BenchConfig, tasks: Sequence[str], store: _Store
             progress.advance(bar)
 
     env = EnvConfig(config.env.id, config.env.options, agent.wrappers, config.env.max_turns)
-    setting = Setting(config.env.full_id, agent.wrappers, agent.memory, agent.system)
+    setting = Setting(
+        config.env.full_id, agent.wrappers, agent.memory, agent.system, step_timeout_s=config.step_timeout_s
+    )
     with EnvPool(env.maker(), min(config.concurrent_episodes, len(starts))) as pool, store:
-        if config.step_timeout_s is not None or getattr(agent.policy, "concurrent", False):
-            rollout_async(agent.policy, pool, starts, setting, step_timeout_s=config.step_timeout_s, on_finish=finished)
-        else:
-            rollout(agent.policy, pool, starts, setting, on_finish=finished)
+        play = rollout_async if getattr(agent.policy, "concurrent", False) else rollout
+        play(agent.policy, pool, starts, setting, on_finish=finished)
     # A language model's caches may take gigabytes, and the agents still to come have their own.
     release = getattr(agent.policy, "release", None)
     if release is not None:

@@ -51,6 +51,8 @@ class Setting:
         env_id, wrappers: recorded in each trajectory.
         memory: the memory style of the prompts (`sparring.agents.prompts`). system: a system message.
         max_turns: the collector's own budget; None leaves the end to the environment.
+        step_timeout_s: an environment that takes longer over one reset or step is abandoned (its thread can't be
+            killed), replaced, and its episode ends with an error. None waits for ever.
     """
 
     env_id: str
@@ -58,6 +60,7 @@ class Setting:
     memory: str = "full_history"
     system: str | None = None
     max_turns: int | None = None
+    step_timeout_s: float | None = None
 
     def __post_init__(self) -> None:
         history_length(self.memory)
@@ -223,7 +226,8 @@ def rollout(
 ) -> list[Trajectory]:
     """Collect one trajectory for each start, in lock-step over the pool's environments.
 
-    As soon as an environment's episode ends it begins the next start, so the batch stays full until the
+    Under a `step_timeout_s` environments run free instead (`rollout_async`): only one in a thread of its own can be
+    left behind. As soon as an environment's episode ends it begins the next start, so the batch stays full until the
     starts run out.
 
     Args:
@@ -236,6 +240,8 @@ def rollout(
     Raises:
         Whatever the policy raises.
     """
+    if setting.step_timeout_s is not None:
+        return rollout_async(policy, pool, list(starts), setting, on_finish=on_finish)
     waiting = list(enumerate(starts))[::-1]
     done: dict[int, Trajectory] = {}
     running: list[_Run | None] = [None] * len(pool)
@@ -283,17 +289,12 @@ async def stream(
     pool: EnvPool,
     starts: Iterable[Start],
     setting: Setting,
-    *,
-    step_timeout_s: float | None = None,
 ) -> AsyncIterator[tuple[int, Trajectory]]:
     """Collect asynchronously and yield `(index of the start, trajectory)` as episodes end.
 
     Each environment steps in a thread of its own and waits for no other. Requests to the policy that gather
     while it is busy form its next batch; one with the attribute `concurrent` is sent each at once, on its own.
 
-    Args:
-        step_timeout_s: an environment that takes longer over one reset or step is abandoned (its thread can't
-            be killed), replaced, and its episode ends with an error. None waits for ever.
     Raises:
         Whatever the policy raises.
     """
@@ -346,12 +347,14 @@ async def stream(
                     hangs = False
                     try:
                         work = asyncio.wrap_future(thread.call(_perform, pool.envs[slot], run.effect))
-                        run.send(await asyncio.wait_for(work, step_timeout_s))
+                        run.send(await asyncio.wait_for(work, setting.step_timeout_s))
                     except EnvFailed as error:
                         run.fail(error)
                     except TimeoutError:
                         hangs = True
-                        run.fail(EnvFailed(f"no answer within {step_timeout_s} s: the environment was abandoned"))
+                        run.fail(
+                            EnvFailed(f"no answer within {setting.step_timeout_s} s: the environment was abandoned")
+                        )
                         thread.stop()
                         thread = EnvThread(f"env-{slot}")
                     if run.failed:
@@ -389,7 +392,6 @@ def rollout_async(
     starts: Sequence[Start],
     setting: Setting,
     *,
-    step_timeout_s: float | None = None,
     on_finish: Callable[[Trajectory], None] | None = None,
 ) -> list[Trajectory]:
     """Like `rollout`, with environments that run free (see `stream` for the rest of the arguments).
@@ -400,7 +402,7 @@ def rollout_async(
 
     async def collect() -> list[Trajectory]:
         done: dict[int, Trajectory] = {}
-        async for index, trajectory in stream(policy, pool, starts, setting, step_timeout_s=step_timeout_s):
+        async for index, trajectory in stream(policy, pool, starts, setting):
             done[index] = trajectory
             if on_finish is not None:
                 on_finish(trajectory)

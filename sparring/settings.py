@@ -24,10 +24,15 @@ class EnvConfig:
     """Names of wrappers, the innermost first."""
     max_turns: int | None = None
     """Truncate an episode after this many turns; by default the environment's registered limit."""
+    step_timeout_s: float | None = None
+    """Give up on an environment that takes longer over one reset or step: its episode is lost, and the run goes on.
+    Environments then run free of each other, so that a run can't be repeated bit by bit."""
 
     def __post_init__(self) -> None:
         if self.max_turns is not None and self.max_turns < 1:
             raise InvalidConfig(f"env.max_turns must be at least 1, got {self.max_turns}")
+        if self.step_timeout_s is not None and self.step_timeout_s <= 0:
+            raise InvalidConfig(f"env.step_timeout_s must be above 0, got {self.step_timeout_s}")
 
     @property
     def full_id(self) -> str:

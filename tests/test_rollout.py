@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -94,7 +95,7 @@ def lock_step(policy: Policy, pool: EnvPool, begin: Sequence[Start], setting: Se
 
 
 def free_running(policy: Policy, pool: EnvPool, begin: Sequence[Start], setting: Setting = SETTING) -> list[Trajectory]:
-    return rollout_async(policy, pool, begin, setting, step_timeout_s=20.0)
+    return rollout_async(policy, pool, begin, replace(setting, step_timeout_s=20.0))
 
 
 DRIVERS = [lock_step, free_running]
@@ -230,7 +231,7 @@ def test_an_environment_that_hangs_is_abandoned() -> None:
 
     try:
         with EnvPool(Hangs, 2) as pool:
-            found = rollout_async(RandomPolicy(), pool, starts(5), SETTING, step_timeout_s=0.3)
+            found = rollout(RandomPolicy(), pool, starts(5), replace(SETTING, step_timeout_s=0.3))
     finally:
         release.set()
     assert [one.stop for one in found] == [Stop.TERMINATED, Stop.ENV_ERROR, *[Stop.TERMINATED] * 3]
@@ -250,7 +251,7 @@ class Hangs(Copy):
         threading.Event().wait()
 
 with EnvPool(Hangs, 2) as pool:
-    for one in rollout_async(RandomPolicy(), pool, [Start(0), Start(1)], Setting("env"), step_timeout_s=0.2):
+    for one in rollout_async(RandomPolicy(), pool, [Start(0), Start(1)], Setting("env", step_timeout_s=0.2)):
         print(one.stop)
 """
     root = Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from sparring.envs.pool import EnvPool
 from sparring.errors import InvalidConfig, unknown
 from sparring.registration import wrapper_module
 from sparring.rollout import Setting, Start, rollout, rollout_async
-from sparring.settings import EnvConfig
+from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.session import entropy
 from sparring.types import Policy, Stop, Trajectory
 
@@ -50,6 +50,11 @@ class Collection:
             "context_full": sum(one.stop is Stop.CONTEXT_FULL for one in episodes) / count,
             "failed": self.failed,
         }
+
+
+def shared_setting(env: EnvConfig, agent: AgentConfig) -> Setting:
+    """What the episodes of a trainer share."""
+    return Setting(env.full_id, env.wrappers, agent.memory, agent.system, step_timeout_s=env.step_timeout_s)
 
 
 def action_tokens(trajectory: Trajectory) -> int:

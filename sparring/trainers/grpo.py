@@ -48,7 +48,14 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import samples_of
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
-from sparring.trainers.collect import Collection, action_tokens, collect_groups, group_starts, training_split
+from sparring.trainers.collect import (
+    Collection,
+    action_tokens,
+    collect_groups,
+    group_starts,
+    shared_setting,
+    training_split,
+)
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.losses import (
@@ -150,7 +157,7 @@ class Config:
     @property
     def setting(self) -> Setting:
         """What the episodes share."""
-        return Setting(self.env.full_id, self.env.wrappers, self.agent.memory, self.agent.system)
+        return shared_setting(self.env, self.agent)
 
     def learning_return(self, trajectory: Trajectory) -> float:
         """What an episode is worth to the trainer: its return less the cost of its tokens."""

@@ -48,7 +48,14 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import Floats, Sample, collate, micro_batches, samples_of, score_tokens, vocabulary_size
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
-from sparring.trainers.collect import Collection, action_tokens, collect_groups, group_starts, training_split
+from sparring.trainers.collect import (
+    Collection,
+    action_tokens,
+    collect_groups,
+    group_starts,
+    shared_setting,
+    training_split,
+)
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.losses import Aggregation, TOPRRatio, aggregate, copg_loss, kl_estimate, token_weights, topr_loss
@@ -138,7 +145,7 @@ class Config:
     @property
     def setting(self) -> Setting:
         """What the episodes share."""
-        return Setting(self.env.full_id, self.env.wrappers, self.agent.memory, self.agent.system)
+        return shared_setting(self.env, self.agent)
 
 
 def train(config: Config) -> Path:

@@ -44,6 +44,7 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import cut_by_length
 from sparring.trainers.checkpoint import Learner, load_learner
+from sparring.trainers.collect import shared_setting
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.critic import CriticLearner, load_critic, state_values, utterance_values
 from sparring.trainers.demos import DemosConfig, demonstrations
@@ -126,7 +127,7 @@ class Config:
     @property
     def setting(self) -> Setting:
         """What the episodes share."""
-        return Setting(self.env.full_id, self.env.wrappers, self.agent.memory, self.agent.system)
+        return shared_setting(self.env, self.agent)
 
 
 def train(config: Config) -> Path:

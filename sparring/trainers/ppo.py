@@ -43,7 +43,7 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import Floats, Ints, Sample, micro_batches, pad, samples_of
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
-from sparring.trainers.collect import action_tokens, collect_groups, group_starts, training_split
+from sparring.trainers.collect import action_tokens, collect_groups, group_starts, shared_setting, training_split
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.critic import CriticLearner, load_critic
 from sparring.trainers.evaluate import Evaluator
@@ -128,7 +128,7 @@ class Config:
     @property
     def setting(self) -> Setting:
         """What the episodes share."""
-        return Setting(self.env.full_id, self.env.wrappers, self.agent.memory, self.agent.system)
+        return shared_setting(self.env, self.agent)
 
 
 def train(config: Config) -> Path:

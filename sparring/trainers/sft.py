@@ -39,7 +39,7 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import Sample, collate, micro_batches, samples_of, score_tokens, vocabulary_size
 from sparring.trainers.checkpoint import Learner, load_learner
-from sparring.trainers.collect import special_tokens
+from sparring.trainers.collect import shared_setting, special_tokens
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.demos import DemosConfig, demonstrations
 from sparring.trainers.evaluate import Evaluator
@@ -116,7 +116,7 @@ class Config:
     @property
     def setting(self) -> Setting:
         """What the episodes share."""
-        return Setting(self.env.full_id, self.env.wrappers, self.agent.memory, self.agent.system)
+        return shared_setting(self.env, self.agent)
 
 
 def train(config: Config) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -317,6 +319,25 @@ def test_an_environment_that_always_fails_teaches_nothing_and_stops_nothing(
     monkeypatch.setattr(Copy, "step", broken)
     rows = RunFolder(grpo.train(config)).metrics()
     assert [(row["failed"], row["score"], row["loss"]) for row in rows] == [(16, None, None)] * 2
+
+
+def test_an_environment_that_hangs_or_talks_nonsense_costs_its_own_episode(
+    config: grpo.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, calls = Copy.step, itertools.count()
+
+    def ill(self: Copy, action: str) -> Any:
+        call = next(calls)
+        if call == 3:
+            time.sleep(1.5)
+        if call == 8:
+            return None, float("nan"), "maybe", False, {}
+        return step(self, action)
+
+    monkeypatch.setattr(Copy, "step", ill)
+    rows = RunFolder(grpo.train(replace(config, env=replace(config.env, step_timeout_s=0.3)))).metrics()
+    assert [row["failed"] for row in rows] == [2, 0]
+    assert rows[-1]["episodes"] == 14 + 16 and rows[-1]["loss"] is not None
 
 
 def test_a_gradient_that_is_not_finite_is_not_taken(config: grpo.Config, learner: Learner, policy: HFPolicy) -> None:
