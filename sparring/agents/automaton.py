@@ -46,10 +46,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class WordSlot:
-    """The vocabulary of a slot: words that open it, and words that follow after a space."""
+    """The vocabulary of a slot: words that open it, and words that follow after a space.
+
+    `longest` is more tokens than any word has: with so many left, the budget rules out nothing.
+    """
 
     first: Node
     following: Node
+    longest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,17 @@ class Done:
 Place = InChoice | InPrefix | InFreeSlot | InWord | InClosing | Done
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Moves:
+    """What is possible in some places with some room: all that a state does not owe to its depth."""
+
+    allowed: Ids
+    forced: int | None
+    is_done: bool
+    named: dict[int, tuple[Place, ...]]
+    free: tuple[tuple[FreeSlot, Place], ...]
+
+
 @dataclass(eq=False, slots=True)
 class State:
     """Where in an action a decoder is.
@@ -122,8 +137,7 @@ class State:
     forced: int | None
     is_done: bool
     _depth: int
-    _moves: dict[int, tuple[Place, ...]]
-    _free: tuple[tuple[FreeSlot, Place], ...]
+    _moves: Moves
     places: tuple[Place, ...]
     next: dict[int, State] = field(default_factory=dict)
     automaton: Automaton | None = None
@@ -134,19 +148,20 @@ class Automaton:
 
     def __init__(self, places: tuple[Place, ...], max_tokens: int, end_id: int) -> None:
         self._states: dict[tuple[tuple[Place, ...], int], State] = {}
+        self._known: dict[tuple[tuple[Place, ...], int], Moves] = {}
         self._max_tokens = max_tokens
         self._end_id = end_id
         self.start = self._state(places, 0)
 
     def follow(self, state: State, token: int) -> State | None:
         """The state after `token`, or None where it is not admissible."""
-        places = list(state._moves.get(token, ()))
-        places += [place for slot, place in state._free if token < len(slot.admits) and slot.admits[token]]
+        places = list(state._moves.named.get(token, ()))
+        places += [place for slot, place in state._moves.free if token < len(slot.admits) and slot.admits[token]]
         if not places:
             return None
         following = self._state(tuple(dict.fromkeys(places)), state._depth + 1)
         # A free slot leads every ordinary token to the same state: remembering each would only fill memory.
-        if token in state._moves:
+        if token in state._moves.named:
             state.next[token] = following
         return following
 
@@ -159,33 +174,38 @@ class Automaton:
         return self._states[key]
 
     def _expand(self, places: tuple[Place, ...], depth: int) -> State:
-        moves: dict[int, list[Place]] = {}
+        # Most states are reached with room to spare, and then have the moves of their like at any other depth.
+        room = min(self._max_tokens - depth, max((_reach(place) for place in places), default=0))
+        moves = self._known.get((places, room))
+        if moves is None:
+            moves = self._known[places, room] = self._find_moves(places, room)
+        return State(moves.allowed, moves.forced, moves.is_done, depth, moves, places, automaton=self)
+
+    def _find_moves(self, places: tuple[Place, ...], room: int) -> Moves:
+        named: dict[int, list[Place]] = {}
         free: list[tuple[FreeSlot, Place]] = []
         for place in places:
-            for token, target in self._moves(place, depth):
-                moves.setdefault(token, []).append(target)
-            slot = self._free_move(place, depth)
+            for token, target in self._moves(place, room):
+                named.setdefault(token, []).append(target)
+            slot = _free_move(place, room)
             if slot is not None:
                 free.append(slot)
-        explicit = np.fromiter(moves, dtype=np.int64, count=len(moves))
+        explicit = np.fromiter(named, dtype=np.int64, count=len(named))
         if free:
             allowed = np.unique(np.concatenate([explicit, *(slot.ids for slot, _ in free)]))
         else:
             allowed = np.sort(explicit)
         allowed.setflags(write=False)
-        return State(
+        return Moves(
             allowed=allowed,
             forced=int(allowed[0]) if len(allowed) == 1 else None,
             is_done=any(isinstance(place, Done) for place in places),
-            _depth=depth,
-            _moves={token: tuple(targets) for token, targets in moves.items()},
-            _free=tuple(free),
-            places=places,
-            automaton=self,
+            named={token: tuple(targets) for token, targets in named.items()},
+            free=tuple(free),
         )
 
-    def _moves(self, place: Place, depth: int) -> list[tuple[int, Place]]:
-        """The moves by named tokens out of a place."""
+    def _moves(self, place: Place, room: int) -> list[tuple[int, Place]]:
+        """The moves by named tokens out of a place, with `room` tokens left for the action."""
         match place:
             case InChoice(node):
                 moves: list[tuple[int, Place]] = [(token, InChoice(child)) for token, child in node.children.items()]
@@ -195,30 +215,43 @@ class Automaton:
             case InFreeSlot(form, is_empty):
                 return [] if is_empty else [close_slot(form, 0)]
             case InWord(form, node):
-                return self._word_moves(form, node, depth)
+                return _word_moves(form, node, room)
             case InClosing(form, read):
                 return [close_slot(form, read)]
             case Done():
                 return []
 
-    def _free_move(self, place: Place, depth: int) -> tuple[FreeSlot, Place] | None:
-        if not isinstance(place, InFreeSlot) or place.form.free is None:
-            return None
-        room = self._max_tokens - depth - 1 - len(place.form.closing)
-        return (place.form.free, InFreeSlot(place.form, False)) if place.is_empty or room >= 0 else None
 
-    def _word_moves(self, form: CompiledForm, node: Node, depth: int) -> list[tuple[int, Place]]:
-        assert form.words is not None
-        room = self._max_tokens - depth - 1 - len(form.closing)
-        onward = list(node.children.items())
-        closing: list[tuple[int, Place]] = []
-        if node.text is not None:
-            closing.append(close_slot(form, 0))
-            onward += form.words.following.children.items()
-        within = [(token, child) for token, child in onward if child.to_end <= room]
-        if not within and not closing:
-            within = [min(onward, key=lambda move: move[1].to_end)]
-        return [*closing, *((token, InWord(form, child)) for token, child in within)]
+def _free_move(place: Place, room: int) -> tuple[FreeSlot, Place] | None:
+    if not isinstance(place, InFreeSlot) or place.form.free is None:
+        return None
+    is_open = place.is_empty or room > len(place.form.closing)
+    return (place.form.free, InFreeSlot(place.form, False)) if is_open else None
+
+
+def _word_moves(form: CompiledForm, node: Node, room: int) -> list[tuple[int, Place]]:
+    assert form.words is not None
+    left = room - 1 - len(form.closing)
+    onward = list(node.children.items())
+    closing: list[tuple[int, Place]] = []
+    if node.text is not None:
+        closing.append(close_slot(form, 0))
+        onward += form.words.following.children.items()
+    within = [(token, child) for token, child in onward if child.to_end <= left]
+    if not within and not closing:
+        within = [min(onward, key=lambda move: move[1].to_end)]
+    return [*closing, *((token, InWord(form, child)) for token, child in within)]
+
+
+def _reach(place: Place) -> int:
+    """With at least so many tokens left, a place has the same moves whatever is left."""
+    match place:
+        case InWord(form, _) if form.words is not None:
+            return 1 + len(form.closing) + form.words.longest
+        case InFreeSlot(form, _):
+            return 1 + len(form.closing)
+        case _:
+            return 0
 
 
 def enter(form: CompiledForm, read: int) -> Place:

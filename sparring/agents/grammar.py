@@ -201,7 +201,8 @@ class Grammar:
                 following.insert(self.vocabulary.encode(" " + word), word)
         if not first.children:
             raise InvalidConfig(f"a slot's word list holds no usable word: {words[:5]!r}")
-        return WordSlot(first.measure(), following.measure())
+        longest = max(len(self.vocabulary.encode(" " + word)) for word in words) + 1
+        return WordSlot(first.measure(), following.measure(), longest)
 
     def _free_slot(self, stop: str) -> FreeSlot:
         """Every token of text that does not contain `stop`, the suffix's first character."""
