@@ -140,7 +140,11 @@ def _rate(spec: str, text: str) -> float:
 
 def _model(folder: Path, config: AgentConfig) -> tuple[HFPolicy, HFPolicy]:
     """One model as two policies, sampled and greedy."""
+    from transformers.utils import logging as transformers_logging
+
     from sparring.agents.hf import HFPolicy  # torch, which the other agents must not need
+
+    transformers_logging.disable_progress_bar()  # loading takes a moment, and its bars would break ours
 
     settings: dict[str, Any] = {
         "temperature": config.temperature,

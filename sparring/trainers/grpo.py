@@ -28,7 +28,7 @@ Departures from the papers:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -216,6 +216,8 @@ def _train(config: Config, run: RunFolder, learner: Learner, reference: Any | No
                 action_tokens=sum(action_tokens(one) for one in episodes),
             )
             row = {**collection.summary(), "zero_variance": alike, **learned}
+            if step == 1:
+                advise(session, row)
             if session.is_evaluation_due:
                 row |= evaluator.row(session)
             if config.save_episodes_every and step % config.save_episodes_every == 0:
@@ -223,6 +225,20 @@ def _train(config: Config, run: RunFolder, learner: Learner, reference: Any | No
             session.log(row, status=f"return {row['return_mean']:.3f}")
             session.save_if_due(learner.write)
         session.finish(learner.write)
+
+
+def advise(session: Session, row: Mapping[str, float]) -> None:
+    """Say what to do where the first step shows that there is nothing to learn from."""
+    if row["context_full"] > 0.5:
+        session.say(
+            f"{row['context_full']:.0%} of the episodes overran the model's context and teach nothing: show less "
+            "(--env.wrappers, --agent.memory last_observation), or take a model with a longer context."
+        )
+    elif row["zero_variance"] == 1:
+        session.say(
+            "All episodes of each group ended alike, so that nothing was learned. A model that never succeeds "
+            "needs imitation first (sparring train sft, then --model RUN); one that always does needs harder tasks."
+        )
 
 
 def play(config: Config, policy: HFPolicy, pool: EnvPool, step: int, split: str) -> tuple[Collection, float]:
