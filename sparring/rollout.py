@@ -347,7 +347,10 @@ async def stream(
                     hangs = False
                     try:
                         work = asyncio.wrap_future(thread.call(_perform, pool.envs[slot], run.effect))
-                        run.send(await asyncio.wait_for(work, setting.step_timeout_s))
+                        # Not wait_for: before Python 3.12 it may swallow a cancellation that meets its result.
+                        async with asyncio.timeout(setting.step_timeout_s):
+                            outcome = await work
+                        run.send(outcome)
                     except EnvFailed as error:
                         run.fail(error)
                     except TimeoutError:

@@ -81,8 +81,13 @@ def two_turns(memory: str = "full_history", stop: Stop = Stop.TERMINATED) -> Tra
     return episode([0, 1], ["a", "b"], said=["red", "blue"], memory=memory, stop=stop)
 
 
+def held(critic: Table) -> CriticLearner[Table]:
+    """The table as a critic that has learned already, so that it is not moved to the mean return."""
+    return CriticLearner(critic, build_optimizer(critic, OptimConfig()), OptimConfig(), steps=1)
+
+
 def advantages(config: ppo.Config, policy: HFPolicy, critic: Table, one: Trajectory) -> list[float]:
-    (scored,) = ppo.score_episodes(config, policy, critic, [one])  # type: ignore[arg-type]
+    (scored,) = ppo.score_episodes(config, policy, held(critic), [one])  # type: ignore[arg-type]
     assert scored.values_n.tolist() == pytest.approx([0.2, 0.3, 0.5, 0.3])
     assert (scored.returns_n - scored.values_n).tolist() == pytest.approx(scored.advantages_n.tolist(), abs=1e-6)
     spread = scored.spread(scored.advantages_n)
@@ -129,8 +134,8 @@ def test_tokens_cost(config: ppo.Config, policy: HFPolicy, critic: Table, memory
     costly = replace(config, token_cost=0.1, gamma=1.0, lam=1.0)
     found = advantages(costly, policy, critic, two_turns(memory))
     assert found == pytest.approx([0.4, 0.4, 0.3, 0.6], abs=1e-6)
-    (scored,) = ppo.score_episodes(costly, policy, critic, [two_turns(memory)])  # type: ignore[arg-type]
-    learner = CriticLearner(critic, build_optimizer(critic, OptimConfig()), OptimConfig())
+    (scored,) = ppo.score_episodes(costly, policy, held(critic), [two_turns(memory)])  # type: ignore[arg-type]
+    learner = held(critic)
     row = ppo.fit_critic(costly, learner, [scored], 1, 0.0)  # type: ignore[arg-type]
     # The returns have variance .0125; what the values leave of them, (.4, .4, .3, .6), has .011875.
     assert row["explained_variance"] == pytest.approx(1 - 0.011875 / 0.0125, abs=1e-4)
@@ -140,7 +145,7 @@ def test_tokens_cost(config: ppo.Config, policy: HFPolicy, critic: Table, memory
 
 def test_whitened_over_all_tokens_of_a_step(config: ppo.Config, policy: HFPolicy, critic: Table) -> None:
     episodes = [two_turns(), two_turns(stop=Stop.TRUNCATED)]
-    scored = ppo.score_episodes(replace(config, whiten=True), policy, critic, episodes)  # type: ignore[arg-type]
+    scored = ppo.score_episodes(replace(config, whiten=True), policy, held(critic), episodes)  # type: ignore[arg-type]
     plain = np.array([*ENDED, *CUT])
     found = np.concatenate([one.advantages_n for one in scored])
     assert found == pytest.approx((plain - plain.mean()) / plain.std(ddof=1), abs=1e-5)
@@ -150,8 +155,8 @@ def test_whitened_over_all_tokens_of_a_step(config: ppo.Config, policy: HFPolicy
 
 def test_what_overran_the_context_is_left_out(config: ppo.Config, policy: HFPolicy, critic: Table) -> None:
     episodes = [two_turns(stop=Stop.CONTEXT_FULL), two_turns()]
-    assert len(ppo.score_episodes(config, policy, critic, episodes)) == 1  # type: ignore[arg-type]
-    assert ppo.score_episodes(config, policy, critic, episodes[:1]) == []  # type: ignore[arg-type]
+    assert len(ppo.score_episodes(config, policy, held(critic), episodes)) == 1  # type: ignore[arg-type]
+    assert ppo.score_episodes(config, policy, held(critic), episodes[:1]) == []  # type: ignore[arg-type]
 
 
 WORDS = st.sampled_from(["red", "blue", "red blue", "blue blue red"])
@@ -178,7 +183,7 @@ def test_neither_layout_nor_longer_observations_change_an_advantage(
                 memory=memory,
                 stop=stop,
             )
-            (scored,) = ppo.score_episodes(config, policy, critic, [one])  # type: ignore[arg-type]
+            (scored,) = ppo.score_episodes(config, policy, held(critic), [one])  # type: ignore[arg-type]
             found.append(scored.advantages_n)
     for other in found[1:]:
         assert np.array_equal(other, found[0])
