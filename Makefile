@@ -29,8 +29,9 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports
 
+# One thread: the models of the tests are tiny, and beside a busy neighbour two threads wait for each other.
 unit: setup
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q
 
 # vLLM's build for CPUs, in an environment of its own; it brings packages beside torch that do not fit this torch.
 $(VLLM)/.done: pyproject.toml constraints.txt
