@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import ClassVar
 
 from sparring.envs.base import EnvType, Info
@@ -44,7 +45,7 @@ class NewObservationOnly(ReadsInstruction):
         return self._shorten(text), info
 
     def _shorten(self, text: str) -> str:
-        fields = [replace(field, text=_one_line(field.text)) for field in Screen.read(text).fields]
+        fields = [_on_one_line(field) for field in Screen.read(text).fields]
         if fields and fields[0].text == _THANKS:
             return _receipt(fields)
         instruction = _one_line(self._instruction)
@@ -62,6 +63,11 @@ class NewObservationOnly(ReadsInstruction):
 def _one_line(text: str) -> str:
     """Line breaks as spaces. Other spaces stay: an option's name has to stay what can be clicked."""
     return " ".join(text.splitlines()).strip()
+
+
+@lru_cache(maxsize=4096)  # the fields of a page recur on every page
+def _on_one_line(field: Field) -> Field:
+    return replace(field, text=_one_line(field.text))
 
 
 def _receipt(fields: Sequence[Field]) -> str:
