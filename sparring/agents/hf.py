@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import warnings
 from collections import deque
@@ -232,6 +233,10 @@ class HFPolicy:
         training = self.model.training
         if training:
             self.model.eval()
+        # Masks and rows are many small objects, on account of which Python would search its whole heap for cycles again
+        # and again: a third of what a batch costs beside the model. The search is put off until the batch is done.
+        collecting = gc.isenabled()
+        gc.disable()
         try:
             with torch.inference_mode(), cpu_threads(self.model, self._threads):
                 if self._runner is None:
@@ -240,6 +245,8 @@ class HFPolicy:
                     self._runner.forget(self._forgotten.popleft())
                 yield self._runner
         finally:
+            if collecting:
+                gc.enable()
             if training:
                 self.model.train()
 
