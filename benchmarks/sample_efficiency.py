@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -202,7 +203,9 @@ def play(study: Study, name: str, method: str, trial: int, seed: int) -> Curve:
     if not (run / DONE).exists():
         turns = 8 if name == "number-search" else 15
         every = max(1, round(task.eval_turns[method] / (kind.episodes * turns)))
-        resume = ("--resume",) if RunFolder(run).latest_checkpoint() else ()
+        if RunFolder(run).latest_checkpoint() is None:  # an interrupted run without a checkpoint can't go on
+            shutil.rmtree(run, ignore_errors=True)
+        resume = ("--resume",) if run.exists() else ()
         call(
             [
                 "train", kind.trainer, "--run", str(run), *resume, "--model", str(study.out / name / "start"),
