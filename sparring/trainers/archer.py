@@ -55,7 +55,7 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import Floats, Sample, micro_batches, pad
 from sparring.trainers.checkpoint import Learner, load_learner
-from sparring.trainers.collect import action_tokens, collect_groups, group_starts, shared_setting, training_split
+from sparring.trainers.collect import collect_groups, group_starts, past_episodes, shared_setting, training_split
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.critic import CriticLearner, load_critic, utterance_values
 from sparring.trainers.evaluate import Evaluator
@@ -214,11 +214,7 @@ def _train(config: Config, run: RunFolder, learner: Learner, policy: HFPolicy, c
             played = [_turns(config, episode, policy) for episode in episodes]
             fresh = [one for turns in played for one in turns]
             replay.add(fresh)
-            session.count(
-                episodes=len(episodes),
-                env_turns=sum(len(one.turns) for one in episodes),
-                action_tokens=sum(action_tokens(one) for one in episodes),
-            )
+            session.count(**collection.counts())
             row = dict(collection.summary())
             if len(replay):
                 with session.timed("critic"):
@@ -247,9 +243,8 @@ def _train(config: Config, run: RunFolder, learner: Learner, policy: HFPolicy, c
 def refill(config: Config, run: RunFolder, policy: HFPolicy, last_step: int) -> Replay:
     """The replay as it stood after `last_step`, from the run's files of episodes."""
     replay = Replay(config.capacity)
-    for step in range(1, last_step + 1):
-        for episode in trajectories.read(run.trajectories_path(f"step-{step:06d}")):
-            replay.add(_turns(config, episode, policy))
+    for episode in past_episodes(run, last_step):
+        replay.add(_turns(config, episode, policy))
     return replay
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sparring import trajectories
 from sparring.agents.load import load_agent
 from sparring.envs.base import TextEnv
 from sparring.envs.pool import EnvPool
 from sparring.errors import InvalidConfig, unknown
 from sparring.registration import wrapper_module
 from sparring.rollout import Setting, Start, rollout, rollout_async
+from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.session import entropy
 from sparring.types import Policy, Stop, Trajectory
@@ -36,6 +38,15 @@ class Collection:
         """All episodes, group after group."""
         return [trajectory for group in self.groups for trajectory in group]
 
+    def counts(self) -> dict[str, int]:
+        """What a run counts over all its steps."""
+        episodes = self.trajectories
+        return {
+            "episodes": len(episodes),
+            "env_turns": sum(len(one.turns) for one in episodes),
+            "action_tokens": sum(action_tokens(one) for one in episodes),
+        }
+
     def summary(self) -> dict[str, float]:
         """What metrics say about the episodes: means over them, and how many were lost."""
         episodes = self.trajectories
@@ -55,6 +66,12 @@ class Collection:
 def shared_setting(env: EnvConfig, agent: AgentConfig) -> Setting:
     """What the episodes of a trainer share."""
     return Setting(env.full_id, env.wrappers, agent.memory, agent.system, step_timeout_s=env.step_timeout_s)
+
+
+def past_episodes(run: RunFolder, last_step: int) -> Iterator[Trajectory]:
+    """The episodes of a run's steps up to `last_step`, in order, from its files: what a resumed run remembers."""
+    for step in range(1, last_step + 1):
+        yield from trajectories.read(run.trajectories_path(f"step-{step:06d}"))
 
 
 def action_tokens(trajectory: Trajectory) -> int:
@@ -87,12 +104,12 @@ def collect_groups(
         size: of the groups that the starts come in.
         run_free: let no environment wait for another (`rollout_async`), for environments slower than the model.
     """
-    trajectories = (rollout_async if run_free else rollout)(policy, pool, starts, setting)
+    played = (rollout_async if run_free else rollout)(policy, pool, starts, setting)
     groups = tuple(
-        tuple(one for one in trajectories[first : first + size] if one.stop is not Stop.ENV_ERROR)
-        for first in range(0, len(trajectories), size)
+        tuple(one for one in played[first : first + size] if one.stop is not Stop.ENV_ERROR)
+        for first in range(0, len(played), size)
     )
-    return Collection(groups, failed=len(trajectories) - sum(len(group) for group in groups))
+    return Collection(groups, failed=len(played) - sum(len(group) for group in groups))
 
 
 def evaluation_split(pool: EnvPool, wanted: str | None) -> str:

@@ -43,7 +43,7 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import Ints, cut_by_length
 from sparring.trainers.checkpoint import Learner, load_learner
-from sparring.trainers.collect import action_tokens, collect_groups, group_starts, shared_setting, training_split
+from sparring.trainers.collect import collect_groups, group_starts, past_episodes, shared_setting, training_split
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.critic import CriticLearner, load_critic, success_rates
 from sparring.trainers.evaluate import Evaluator
@@ -196,11 +196,7 @@ def _train(config: Config, run: RunFolder, learner: Learner, critics: Critics) -
             # Kept as files, from which a resumed run fills its buffer again.
             trajectories.write(run.trajectories_path(f"step-{step:06d}"), episodes)
             buffer.extend(as_played(config, episodes, policy))
-            session.count(
-                episodes=len(episodes),
-                env_turns=sum(len(one.turns) for one in episodes),
-                action_tokens=sum(action_tokens(one) for one in episodes),
-            )
+            session.count(**collection.counts())
             row = dict(collection.summary())
             if buffer:
                 with session.timed("critic"):
@@ -218,10 +214,7 @@ def _train(config: Config, run: RunFolder, learner: Learner, critics: Critics) -
 
 def refill(config: Config, run: RunFolder, policy: HFPolicy, last_step: int) -> deque[Played]:
     """The buffer as it stood after `last_step`, from the run's files of episodes."""
-    buffer: deque[Played] = deque(maxlen=config.capacity)
-    for step in range(1, last_step + 1):
-        buffer.extend(as_played(config, trajectories.read(run.trajectories_path(f"step-{step:06d}")), policy))
-    return buffer
+    return deque(as_played(config, past_episodes(run, last_step), policy), maxlen=config.capacity)
 
 
 def as_played(config: Config, episodes: Iterable[Trajectory], policy: HFPolicy) -> list[Played]:

@@ -45,7 +45,7 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import samples_of
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
-from sparring.trainers.collect import action_tokens, collect_groups, group_starts, shared_setting, training_split
+from sparring.trainers.collect import collect_groups, group_starts, past_episodes, shared_setting, training_split
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.losses import top_fraction
@@ -168,11 +168,7 @@ def _train(
             # Kept as files, from which a resumed run remembers them.
             trajectories.write(run.trajectories_path(f"step-{step:06d}"), episodes)
             remembered.extend(usable(episodes))
-            session.count(
-                episodes=len(episodes),
-                env_turns=sum(len(one.turns) for one in episodes),
-                action_tokens=sum(action_tokens(one) for one in episodes),
-            )
+            session.count(**collection.counts())
             with session.timed("update"):
                 kept = select(config, remembered, collection.groups)
                 row = {
@@ -202,10 +198,7 @@ def _train(
 
 def refill(config: Config, run: RunFolder, last_step: int) -> deque[Trajectory]:
     """What was remembered after `last_step`, from the run's files of episodes."""
-    remembered: deque[Trajectory] = deque(maxlen=config.capacity)
-    for step in range(1, last_step + 1):
-        remembered.extend(usable(trajectories.read(run.trajectories_path(f"step-{step:06d}"))))
-    return remembered
+    return deque(usable(past_episodes(run, last_step)), maxlen=config.capacity)
 
 
 def usable(episodes: Iterable[Trajectory]) -> list[Trajectory]:

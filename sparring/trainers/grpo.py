@@ -210,11 +210,7 @@ def _train(config: Config, run: RunFolder, learner: Learner, reference: Any | No
                 )
                 policy.weights_changed()
             episodes = collection.trajectories
-            session.count(
-                episodes=len(episodes),
-                env_turns=sum(len(one.turns) for one in episodes),
-                action_tokens=sum(action_tokens(one) for one in episodes),
-            )
+            session.count(**collection.counts())
             row = {**collection.summary(), "zero_variance": alike, **learned}
             if step == 1:
                 advise(session, row)

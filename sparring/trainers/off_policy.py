@@ -193,11 +193,7 @@ def _train(config: Config, run: RunFolder, learner: Learner, reference: Any | No
                 groups = [*others, *(group for groups in kept for group in groups)]
                 learned = update(config, learner, groups, step, session.progress)
                 policy.weights_changed()
-            session.count(
-                episodes=len(episodes),
-                env_turns=sum(len(one.turns) for one in episodes),
-                action_tokens=sum(action_tokens(one) for one in episodes),
-            )
+            session.count(**collection.counts())
             row = {**collection.summary(), **learned}
             if session.is_evaluation_due:
                 row |= evaluator.row(session)

@@ -43,7 +43,7 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import Floats, Ints, Sample, micro_batches, pad, samples_of
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
-from sparring.trainers.collect import action_tokens, collect_groups, group_starts, shared_setting, training_split
+from sparring.trainers.collect import collect_groups, group_starts, shared_setting, training_split
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.critic import CriticLearner, load_critic
 from sparring.trainers.evaluate import Evaluator
@@ -189,11 +189,7 @@ def _train(
                         progress=session.progress,
                     )
                     policy.weights_changed()
-            session.count(
-                episodes=len(episodes),
-                env_turns=sum(len(one.turns) for one in episodes),
-                action_tokens=sum(action_tokens(one) for one in episodes),
-            )
+            session.count(**collection.counts())
             row = {**collection.summary(), **row}
             if session.is_evaluation_due:
                 row |= evaluator.row(session)
