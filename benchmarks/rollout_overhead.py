@@ -29,7 +29,7 @@ from sparring.trainers.collect import demonstrate, group_starts, special_tokens
 from sparring.trainers.sft import texts_of
 
 WRAPPERS = ("webshop-brief", "webshop-top5", "webshop-price", "webshop-match", "webshop-index")
-SHAPES = {"0.3 M weights": (64, 3), "3.7 M weights": (256, 4)}
+SHAPES = {"0.3 M weights": (64, 3), "3.7 M weights": (256, 4), "26 M weights": (512, 8)}
 
 
 def measure(env: EnvConfig, folder: Path, episodes: int) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def measure(env: EnvConfig, folder: Path, episodes: int) -> dict[str, Any]:
 
 
 def main(episodes: int = 128) -> None:
-    """Measure both shapes.
+    """Measure all shapes.
 
     Args:
         episodes: played side by side, in groups of 8.

@@ -113,19 +113,29 @@ TASKS = {
          "listed", "show", "summary", "objects", "16", "attributes", "12", "holdout", "false"],
         [*TINY, "--tiny.vocabulary", "600", "--demos.agent", "expert:0.4", "--demos.episodes", "1000",
          "--steps", "400"],
-        _turns(12_000, 36_000, 80_000),
-        sampled=(0.6, 0.65),
-        greedy=(0.7,),
-        eval_turns=_turns(600, 1500, 3000),
+        _turns(8000, 24_000, 40_000),
+        sampled=(0.45, 0.5),
+        greedy=(0.5,),
+        eval_turns=_turns(800, 2000, 4000),
     ),
     "door-key": Task(
         ["--env.id", "MiniGrid-v1", *SHORT, "--agent.max-action-tokens", "8", "--env.options", "level",
          "MiniGrid-DoorKey-5x5-v0", "--env.max-turns", "40"],
-        [*TINY, "--tiny.vocabulary", "400", "--demos.agent", "expert:0.5", "--demos.episodes", "400", "--steps", "150"],
-        _turns(20_000, 60_000, 120_000),
-        sampled=(0.5, 0.7),
-        greedy=(0.7,),
-        eval_turns=_turns(1500, 3000, 6000),
+        [*TINY, "--tiny.vocabulary", "400", "--demos.agent", "expert:0.7", "--demos.episodes", "400", "--steps", "150"],
+        _turns(8000, 20_000, 30_000),
+        sampled=(0.5, 0.8),
+        greedy=(0.5,),
+        eval_turns=_turns(800, 2000, 3000),
+    ),
+    "webshop": Task(
+        ["--env.id", "WebShop-v1", "--env.wrappers", "webshop-brief", "webshop-match", "webshop-index",
+         "--env.max-turns", "10", "--agent.max-action-tokens", "16"],
+        ["--tiny.heads", "2", "--optim.lr", "4e-3", "--demos.agent", "expert:0.4", "--demos.episodes", "1000",
+         "--min-score", "0.9", "--steps", "300"],
+        _turns(6000, 18_000, 40_000),
+        sampled=(0.55, 0.65),
+        greedy=(0.6,),
+        eval_turns=_turns(1000, 3000, 6000),
     ),
 }  # fmt: skip
 
@@ -202,7 +212,7 @@ def play(study: Study, name: str, method: str, trial: int, seed: int) -> Curve:
     """Train once, unless that was done before."""
     run, task, kind = study.out / name / f"{method}-{trial}-{seed}", TASKS[name], METHODS[method]
     if not (run / DONE).exists():
-        turns = 8 if name == "number-search" else 15
+        turns = {"number-search": 8, "webshop": 6}.get(name, 15)
         every = max(1, round(task.eval_turns[method] / (kind.episodes * turns)))
         if RunFolder(run).latest_checkpoint() is None:  # an interrupted run without a checkpoint can't go on
             shutil.rmtree(run, ignore_errors=True)

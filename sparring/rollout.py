@@ -25,6 +25,7 @@ from sparring.agents.prompts import build, history_length
 from sparring.envs.base import EnvType, Info
 from sparring.envs.pool import EnvPool, EnvThread
 from sparring.errors import EnvFailed
+from sparring.garbage import rare_collection
 from sparring.types import Action, ActionSet, Observation, Policy, Prompt, Stop, Trajectory, Turn
 
 
@@ -216,6 +217,7 @@ def _forget(policy: Policy, run: _Run) -> None:
         forget(run.key)
 
 
+@rare_collection()
 def rollout(
     policy: Policy,
     pool: EnvPool,
@@ -389,6 +391,7 @@ async def stream(
             await asyncio.gather(*left, return_exceptions=True)
 
 
+@rare_collection()
 def rollout_async(
     policy: Policy,
     pool: EnvPool,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 import warnings
 from collections import deque
@@ -159,12 +158,12 @@ class HFPolicy:
         rendered = [self.chat.render(prompt.messages) for prompt in prompts]
         actions: list[Action | None] = [None] * len(prompts)
         rows: dict[int, _Row] = {}
-        for index, (prompt, ids) in enumerate(zip(prompts, rendered, strict=True)):
-            if len(ids) + self.max_new_tokens > self.max_context:
-                actions[index] = Action("", prompt_tokens=len(ids), prompt_checksum=checksum(ids), stop="context")
-            else:
-                rows[index] = self._row(prompt, ids)
         with self._lock, self._inference() as runner:
+            for index, (prompt, ids) in enumerate(zip(prompts, rendered, strict=True)):
+                if len(ids) + self.max_new_tokens > self.max_context:
+                    actions[index] = Action("", prompt_tokens=len(ids), prompt_checksum=checksum(ids), stop="context")
+                else:
+                    rows[index] = self._row(prompt, ids)
             self._decode(list(rows.values()), runner)
         for index, row in rows.items():
             actions[index] = self._action(row)
@@ -233,10 +232,6 @@ class HFPolicy:
         training = self.model.training
         if training:
             self.model.eval()
-        # Masks and rows are many small objects, on account of which Python would search its whole heap for cycles again
-        # and again: a third of what a batch costs beside the model. The search is put off until the batch is done.
-        collecting = gc.isenabled()
-        gc.disable()
         try:
             with torch.inference_mode(), cpu_threads(self.model, self._threads):
                 if self._runner is None:
@@ -245,8 +240,6 @@ class HFPolicy:
                     self._runner.forget(self._forgotten.popleft())
                 yield self._runner
         finally:
-            if collecting:
-                gc.enable()
             if training:
                 self.model.train()
 

@@ -87,6 +87,7 @@ def _read(text: str) -> Screen:
     return Screen(tuple(_field(part) for part in parts), separator)
 
 
+@lru_cache(maxsize=32768)  # a wrapper changes few fields of a page, and the next one reads them all
 def _field(part: str) -> Field:
     notes: list[str] = []
     while (cut := part.rfind(" ")) > 0 and part[cut + 1 :] in NOTES:
