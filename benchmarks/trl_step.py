@@ -7,9 +7,10 @@
 Both sides take optimiser steps on one batch of sampled episodes: DAPO's token-mean loss without a KL term, AdamW,
 gradients clipped at norm 1, float32, one thread. `single turn` has a prompt and a completion, `many turns` eight
 actions between observations, which TRL masks (`tool_mask`). TRL's trainer is given the batch ready, as it leaves its
-own generation: prompts padded on the left and completions on the right to the longest of the batch. Both sides are tried
-with micro-batches of several sizes (ours in tokens, TRL's in sequences), and the fastest and the leanest of each are
-compared. Every measurement has a process of its own, the two sides in turn. Peak memory is what the process held at most, less what it held before the first
+own generation: prompts padded on the left and completions on the right to the longest of the batch. Both sides are
+tried with micro-batches of several sizes (ours in tokens, TRL's in sequences), the fastest and the leanest of each are
+compared. Every measurement has a process of its own, the two sides in turn. Peak memory is what the process held at
+most, less what it held before the first
 step (weights and libraries). The first step's loss and gradient norm must agree, so that both sides do the same work.
 """
 

@@ -1,9 +1,7 @@
-"""The one collector: `episode` says what an episode is, `rollout` and `rollout_async` drive it.
+"""The one collector: `rollout` and `rollout_async` drive episodes (`sparring.episode`).
 
-`episode` is a generator that performs no I/O. It yields effects (`Reset`, `Act`, `Step`), is sent their
-results, and returns a `Trajectory`. `rollout` advances many in lock-step, so that every open `Act` goes into
-one batch. `rollout_async` lets each environment run free and hands the policy whatever has gathered, so that
-slow environments hold nobody up.
+`rollout` advances many in lock-step, so that every open `Act` goes into one batch. `rollout_async` lets each
+environment run free and hands the policy whatever has gathered, so that slow environments hold nobody up.
 
 A failed environment is data: a trajectory with `error`, and a fresh environment in its place. A failed policy
 raises. Equal starts give equal trajectories from both drivers as long as the policy's answer depends on the
@@ -15,173 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from sparring.agents.policy import act_async, check_actions
-from sparring.agents.prompts import build, history_length
-from sparring.envs.base import EnvType, Info
 from sparring.envs.pool import EnvPool, EnvThread
+from sparring.episode import Act, Effect, Reset, Step, episode, perform
+from sparring.episode import Setting as Setting
+from sparring.episode import Start as Start
 from sparring.errors import EnvFailed
 from sparring.garbage import rare_collection
-from sparring.types import Action, ActionSet, Observation, Policy, Prompt, Stop, Trajectory, Turn
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How an episode begins.
-
-    Attributes:
-        seed: given to the environment's reset. task: a task id, or None to draw one from `split`.
-        sampling_seed: entropy of the policy's samples; members of a group differ only in it.
-    """
-
-    seed: int
-    task: str | None = None
-    split: str | None = None
-    sampling_seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What the episodes of one collection share.
-
-    Attributes:
-        env_id, wrappers: recorded in each trajectory.
-        memory: the memory style of the prompts (`sparring.agents.prompts`). system: a system message.
-        max_turns: the collector's own budget; None leaves the end to the environment.
-        step_timeout_s: an environment that takes longer over one reset or step is abandoned (its thread can't be
-            killed), replaced, and its episode ends with an error. None waits for ever.
-    """
-
-    env_id: str
-    wrappers: tuple[str, ...] = ()
-    memory: str = "full_history"
-    system: str | None = None
-    max_turns: int | None = None
-    step_timeout_s: float | None = None
-
-    def __post_init__(self) -> None:
-        history_length(self.memory)
-        if self.max_turns is not None and self.max_turns < 1:
-            raise ValueError(f"max_turns must be at least 1, got {self.max_turns}")
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """Effect: reset the environment. Its result is `(text, info)`."""
-
-    seed: int
-    options: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Effect: ask the policy. Its result is an `Action`."""
-
-    prompt: Prompt
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Effect: step the environment. Its result is Gymnasium's five-tuple."""
-
-    action: str
-
-
-Effect = Reset | Act | Step
-Episode = Generator[Effect, Any, Trajectory]
-
-
-def _observation(text: str, info: Info) -> Observation:
-    actions, expert = info.get("actions"), info.get("expert")
-    if not isinstance(text, str):
-        raise EnvFailed(f"an observation must be a string, got {type(text).__name__}")
-    if actions is not None and not isinstance(actions, ActionSet):
-        raise EnvFailed(f'info["actions"] must be an ActionSet, got {type(actions).__name__}')
-    return Observation(text, actions, expert)
-
-
-def _scalars(info: Info) -> dict[str, Any]:
-    return {key: value for key, value in info.items() if isinstance(value, (str, int, float, bool)) and key != "expert"}
-
-
-def episode(start: Start, setting: Setting, *, key: str = "", policy_version: int = 0) -> Episode:
-    """Play one episode: the only place that knows what an episode is.
-
-    Yields effects and is sent their results; an `EnvFailed` thrown in ends the episode with that error.
-    Returns the trajectory, in which every turn that the environment completed is kept.
-    """
-    turns: list[Turn] = []
-    final: Observation | None = None
-    instruction = cluster = ""
-    task = start.task or ""
-    stop, error = Stop.MAX_TURNS, None
-    last: dict[str, Any] = {}
-    options = {name: value for name, value in (("task", start.task), ("split", start.split)) if value is not None}
-    try:
-        text, info = yield Reset(start.seed, options)
-        final = _observation(text, info)
-        instruction, task = str(info.get("instruction", "")), str(info.get("task", task))
-        cluster = str(info.get("cluster", ""))
-        while setting.max_turns is None or len(turns) < setting.max_turns:
-            messages = build(turns, final, memory=setting.memory, instruction=instruction, system=setting.system)
-            action: Action = yield Act(
-                Prompt(
-                    messages,
-                    final,
-                    instruction,
-                    key,
-                    len(turns),
-                    (start.seed, start.sampling_seed, len(turns)),
-                )
-            )
-            if action.stop == "context":
-                stop = Stop.CONTEXT_FULL
-                break
-            text, reward, terminated, truncated, info = yield Step(action.text)
-            following = _observation(text, info)
-            if not math.isfinite(reward):
-                raise EnvFailed(f"a reward must be a finite number, got {reward!r}")
-            last = _scalars(info)
-            turns.append(Turn(final, action, float(reward), bool(terminated), bool(truncated), last))
-            final = following
-            if terminated or truncated:
-                stop = Stop.TERMINATED if terminated else Stop.TRUNCATED
-                break
-    except EnvFailed as failure:
-        stop, error = Stop.ENV_ERROR, str(failure)
-    return Trajectory(
-        env_id=setting.env_id,
-        task_id=task,
-        seed=start.seed,
-        instruction=instruction,
-        turns=tuple(turns),
-        stop=stop,
-        final=final,
-        wrappers=setting.wrappers,
-        memory=setting.memory,
-        sampling_seed=start.sampling_seed,
-        policy_version=policy_version,
-        error=error,
-        info=last,
-        cluster=cluster,
-    )
-
-
-def _perform(env: EnvType, effect: Reset | Step) -> Any:
-    """Carry out an environment effect; whatever goes wrong in there becomes `EnvFailed`."""
-    try:
-        if isinstance(effect, Reset):
-            text, info = env.reset(seed=effect.seed, options=dict(effect.options))
-            return text, dict(info)
-        text, reward, terminated, truncated, info = env.step(effect.action)
-        return text, float(reward), terminated, truncated, dict(info)
-    except Exception as error:
-        verb = "reset" if isinstance(effect, Reset) else f"step({effect.action!r})"
-        raise EnvFailed(f"{type(error).__name__} in {verb}: {error}") from error
+from sparring.types import Action, Policy, Prompt, Stop, Trajectory
 
 
 class _Run:
@@ -279,7 +121,7 @@ def rollout(
 def _advance_env(run: _Run, pool: EnvPool, slot: int) -> None:
     assert isinstance(run.effect, (Reset, Step))
     try:
-        run.send(_perform(pool.envs[slot], run.effect))
+        run.send(perform(pool.envs[slot], run.effect))
     except EnvFailed as error:
         run.fail(error)
     if run.failed:
@@ -348,7 +190,7 @@ async def stream(
                     assert run.effect is not None
                     hangs = False
                     try:
-                        work = asyncio.wrap_future(thread.call(_perform, pool.envs[slot], run.effect))
+                        work = asyncio.wrap_future(thread.call(perform, pool.envs[slot], run.effect))
                         # Not wait_for: before Python 3.12 it may swallow a cancellation that meets its result.
                         async with asyncio.timeout(setting.step_timeout_s):
                             outcome = await work
