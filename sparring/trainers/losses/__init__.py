@@ -33,6 +33,7 @@ from sparring.trainers.losses.policy_gradient import (
     kl_estimate,
     topr_loss,
 )
+from sparring.trainers.losses.preference import PairLoss, dpo_loss, ipo_loss, rpo_loss, side_sums, simpo_loss
 from sparring.trainers.losses.ratios import log_ratio, sequence_log_ratio, sequence_means, sequence_sums
 from sparring.trainers.losses.values import awr_weights, expectile_loss, polyak_update, value_loss
 
@@ -43,6 +44,7 @@ __all__ = [
     "ImportanceLevel",
     "ImportanceWeights",
     "KLEstimator",
+    "PairLoss",
     "Surrogate",
     "TOPRRatio",
     "TokenScores",
@@ -53,10 +55,12 @@ __all__ = [
     "clipped_surrogate",
     "copg_loss",
     "discounted_returns",
+    "dpo_loss",
     "expectile_loss",
     "generalized_advantages",
     "gigpo_advantages",
     "group_advantages",
+    "ipo_loss",
     "kl_estimate",
     "log_ratio",
     "mismatch_metrics",
@@ -65,10 +69,13 @@ __all__ = [
     "overlong_penalty",
     "polyak_update",
     "progress_weights",
+    "rpo_loss",
     "selected_logprobs",
     "sequence_log_ratio",
     "sequence_means",
     "sequence_sums",
+    "side_sums",
+    "simpo_loss",
     "token_weights",
     "top_fraction",
     "topr_loss",
