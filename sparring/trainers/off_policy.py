@@ -46,7 +46,7 @@ from sparring.errors import InvalidConfig, InvalidData
 from sparring.rollout import Setting
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
-from sparring.trainers.batch import Floats, Sample, collate, micro_batches, samples_of, score_tokens, vocabulary_size
+from sparring.trainers.batch import Floats, Sample, samples_of
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
 from sparring.trainers.collect import (
     Collection,
@@ -62,6 +62,7 @@ from sparring.trainers.losses import Aggregation, TOPRRatio, aggregate, copg_los
 from sparring.trainers.optim import OptimConfig, learning_rate, take_step
 from sparring.trainers.session import LoopConfig, Session, claim, cpu_threads, entropy
 from sparring.trainers.tally import Tally
+from sparring.trainers.two_pass import add_slopes, score
 from sparring.types import Stop, Trajectory
 
 
@@ -291,20 +292,6 @@ def check_behaviour(config: Config, groups: Sequence[Sequence[Episode]]) -> None
         )
 
 
-def score(model: Any, samples: Sequence[Sample], token_budget: int, temperature: float, tally: Tally) -> list[Tensor]:
-    """Log-probabilities of each sample's tokens, without gradient; `tally` gets the entropy."""
-    found: list[Tensor] = [torch.zeros(0)] * len(samples)
-    for rows in micro_batches(samples, token_budget):
-        batch = collate([samples[row] for row in rows], vocabulary_size(model)).to(model.device)
-        with torch.no_grad():
-            scores = score_tokens(model, batch, temperature)
-        tally.add(entropy=scores.entropy_N)
-        parts = torch.split(scores.logprobs_N, [len(samples[row].sampled_n) for row in rows])
-        for row, part in zip(rows, parts, strict=True):
-            found[row] = part
-    return found
-
-
 def update(
     config: Config, learner: Learner, groups: Sequence[Sequence[Episode]], step: int, progress: float
 ) -> dict[str, float]:
@@ -346,13 +333,7 @@ def add_gradients(config: Config, model: Any, groups: Sequence[Sequence[Episode]
     loss = objective(config, logprobs_N, groups, tally)
     (slope_N,) = torch.autograd.grad(loss, logprobs_N)
     slopes = [part.cpu().numpy() for part in torch.split(slope_N, [len(one) for one in scored])]
-    telling = [row for row, slope in enumerate(slopes) if slope.any()]
-    for rows in micro_batches([samples[row] for row in telling], budget):
-        chosen = [telling[row] for row in rows]
-        batch = collate(
-            [samples[row] for row in chosen], vocabulary_size(model), advantages=[slopes[row] for row in chosen]
-        ).to(model.device)
-        (score_tokens(model, batch, temperature).logprobs_N * batch.advantages_N).sum().backward()  # type: ignore[no-untyped-call]
+    add_slopes(model, samples, slopes, budget, temperature)
     return loss.item()
 
 
