@@ -35,7 +35,7 @@ class OptimConfig:
     """What is left of `lr` at the end of a decay."""
     grad_clip: float = 1.0
     """Gradients are scaled down to this global norm."""
-    micro_batch_tokens: int = 4096
+    micro_batch_tokens: int = 1024
     """At most so many tokens, padding included, go through the model at once (a longer sequence goes
     alone). On a CPU small micro-batches stay in its caches and are faster; on a GPU fill its memory."""
 
