@@ -26,6 +26,7 @@ TRAINERS = {
     "filtered_bc": "imitation of one's own best episodes (filtered BC, RAFT, rejection fine-tuning)",
     "digirl": "imitation of the turns that made progress, as critics of success see it (DigiRL)",
     "offline_archer": "ArCHer without playing: critic and policy from a file of episodes (IQL, AWR)",
+    "dpo": "the better of two trajectories against the worse (DPO, cDPO, IPO, RPO, SimPO)",
     "off_policy": "learning from what older weights or others played (TOPR, CoPG)",
 }
 

@@ -79,6 +79,17 @@ def action_tokens(trajectory: Trajectory) -> int:
     return sum(len(turn.action.token_ids) for turn in trajectory.turns)
 
 
+def epoch_indices(seed: int, step: int, *, size: int, count: int) -> list[int]:
+    """Which `size` of `count` things a step learns from: each epoch goes through all in an order of its own."""
+    first = (step - 1) * size
+    places = range(first, first + size)
+    orders = {
+        epoch: np.random.default_rng(entropy(seed, epoch, "epoch")).permutation(count)
+        for epoch in {place // count for place in places}
+    }
+    return [int(orders[place // count][place % count]) for place in places]
+
+
 def group_starts(seed: int, step: int, *, groups: int, size: int, split: str, attempt: int = 0) -> list[Start]:
     """The starts of one step: members of a group share task and environment seed, and differ in sampling seed.
 

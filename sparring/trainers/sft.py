@@ -39,7 +39,7 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import Sample, collate, micro_batches, samples_of, score_tokens, vocabulary_size
 from sparring.trainers.checkpoint import Learner, load_learner
-from sparring.trainers.collect import shared_setting, special_tokens
+from sparring.trainers.collect import epoch_indices, shared_setting, special_tokens
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.demos import DemosConfig, demonstrations
 from sparring.trainers.evaluate import Evaluator
@@ -239,13 +239,7 @@ class Lessons:
 
 def batch_indices(config: Config, count: int, step: int) -> list[int]:
     """Which of `count` episodes a step learns from: each epoch goes through all of them in an order of its own."""
-    first = (step - 1) * config.batch_episodes
-    places = range(first, first + config.batch_episodes)
-    orders = {
-        epoch: np.random.default_rng(entropy(config.seed, epoch, "epoch")).permutation(count)
-        for epoch in {place // count for place in places}
-    }
-    return [int(orders[place // count][place % count]) for place in places]
+    return epoch_indices(config.seed, step, size=config.batch_episodes, count=count)
 
 
 def update(config: Config, learner: Learner, samples: Sequence[Sample], step: int, progress: float) -> dict[str, float]:
