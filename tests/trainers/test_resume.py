@@ -15,14 +15,18 @@ from typing import Any
 import pytest
 import torch
 
+from sparring import trajectories
 from sparring.errors import InvalidConfig, InvalidData
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
-from sparring.trainers import archer, digirl, filtered_bc, grpo, off_policy, offline_archer, ppo, session, sft
+from sparring.trainers import archer, digirl, dpo, filtered_bc, grpo, off_policy, offline_archer, ppo, session, sft
+from sparring.trainers.collect import demonstrate, shared_setting
 from sparring.trainers.optim import OptimConfig
+from sparring.trainers.pair_update import PreferenceConfig
 from sparring.trainers.policy_update import ObjectiveConfig
 from sparring.trainers.session import LoopConfig
 from sparring.trainers.turn_critic import TurnCriticConfig
+from sparring.types import Trajectory
 
 ROOT = Path(__file__).parents[2]
 OPTIM = OptimConfig(lr=3e-3, warmup_steps=2, decay="cosine", micro_batch_tokens=256)
@@ -150,6 +154,49 @@ def digirl_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) ->
     )
 
 
+def dpo_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> dpo.Config:
+    return dpo.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        preference=PreferenceConfig(objective="rpo", reference="model", epochs=2, minibatches=2),
+        groups=4,
+        group_size=4,
+        which="all",
+        save_pairs_every=2,
+    )
+
+
+def dpo_offline_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> dpo.Config:
+    """Pairs of a script's episodes, compared with the frozen start."""
+    data = run.with_name("played.jsonl.zst")
+    trajectories.write(data, played_twice(env))
+    return dpo.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        preference=PreferenceConfig(reference="model"),
+        data=data,
+        batch_pairs=5,
+    )
+
+
+def played_twice(env: EnvConfig) -> list[Trajectory]:
+    """Twelve tasks, each played by the expert and by chance."""
+    setting = shared_setting(env, AgentConfig())
+    return [
+        one
+        for agent in ("expert", "random")
+        for one in demonstrate(env, agent, setting, episodes=12, split=None, seed=0)
+    ]
+
+
 TRAINERS = [
     pytest.param(grpo, grpo_config, id="grpo"),
     pytest.param(sft, sft_config, id="sft"),
@@ -159,6 +206,8 @@ TRAINERS = [
     pytest.param(offline_archer, offline_archer_config, id="offline_archer"),
     pytest.param(digirl, digirl_config, id="digirl"),
     pytest.param(off_policy, off_policy_config, id="off_policy"),
+    pytest.param(dpo, dpo_config, id="dpo"),
+    pytest.param(dpo, dpo_offline_config, id="dpo-offline"),
 ]
 
 
