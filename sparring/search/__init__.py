@@ -1,0 +1,1 @@
+"""Tree search over environments, and what it leaves behind for training."""

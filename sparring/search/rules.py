@@ -1,0 +1,230 @@
+"""What tells one search from another: which place is looked at next, how many actions are tried there, what counts.
+
+`Rules` is data, and `PRESETS` has those of the papers. A selection is a function from a tree to the path that the next
+simulation takes: edges from the root, of which the last may be unvisited; the empty path is the root itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sparring.episode import Moment
+from sparring.errors import InvalidConfig, unknown
+from sparring.search import scores
+from sparring.search.tree import Edge, Node, Tree
+
+Score = Callable[["Rules", Node, Edge], float]
+Select = Callable[["Rules", Tree], "list[Edge] | None"]
+
+
+def final_score(moment: Moment) -> float:
+    """What the environment says at the end: `info["score"]`, or the return where it names none; 0 before the end."""
+    if moment.stop is None:
+        return 0.0
+    found = moment.info.get("score")
+    return float(found) if found is not None else sum(turn.reward for turn in moment.turns)
+
+
+def edge_value(rules: Rules, edge: Edge) -> float:
+    """The mean of an edge's values, mixed with the critic's opinion where there is one (Agent Q, equation 10).
+
+    Simulations under way count as visits that found `rules.virtual_value`.
+    """
+    visits = edge.visits + edge.in_flight
+    mean = (edge.total + edge.in_flight * rules.virtual_value) / visits if visits else rules.first_value
+    if edge.critique is None:
+        return mean
+    return rules.mean_weight * mean + (1 - rules.mean_weight) * edge.critique
+
+
+def _counts(node: Node, edge: Edge) -> tuple[int, int]:
+    under_way = sum(one.in_flight for one in node.edges)
+    return edge.visits + edge.in_flight, node.visits + under_way
+
+
+def by_ucb1(rules: Rules, node: Node, edge: Edge) -> float:
+    """`scores.ucb1`."""
+    return scores.ucb1(edge_value(rules, edge), *_counts(node, edge), rules.exploration)
+
+
+def by_ucb(rules: Rules, node: Node, edge: Edge) -> float:
+    """`scores.ucb`."""
+    return scores.ucb(edge_value(rules, edge), *_counts(node, edge), rules.exploration)
+
+
+def by_uct(rules: Rules, node: Node, edge: Edge) -> float:
+    """`scores.uct`."""
+    return scores.uct(edge_value(rules, edge), *_counts(node, edge), rules.exploration)
+
+
+def by_rest(rules: Rules, node: Node, edge: Edge) -> float:
+    """`scores.rest`."""
+    return scores.rest(edge_value(rules, edge), *_counts(node, edge), rules.exploration)
+
+
+def by_puct(rules: Rules, node: Node, edge: Edge) -> float:
+    """`scores.puct`."""
+    return scores.puct(edge_value(rules, edge), *_counts(node, edge), edge.prior, rules.exploration)
+
+
+def descend(rules: Rules, tree: Tree) -> list[Edge] | None:
+    """Tree policy of MCTS: from the root along the best edges to a new one, or to a place that wants actions.
+
+    Equal scores are told apart by the critic's opinion, then by the prior, then by age. Where the best edge leads
+    only to what is being looked at by another simulation, the next best is taken; None where all do.
+    """
+    path: list[Edge] = []
+    return path if _descend(rules, tree.root, path, {tree.root.number}) else None
+
+
+def _descend(rules: Rules, node: Node, path: list[Edge], passed: set[int]) -> bool:
+    if node.is_over or not node.is_expanded:
+        return not node.is_expanding
+    for edge in sorted(open_edges(node), key=lambda one: preference(rules, node, one)):
+        if edge.node is None:
+            if edge.in_flight:
+                continue
+            path.append(edge)
+            return True
+        if edge.node.number in passed:  # a merged state may lead back to where the path came from
+            continue
+        path.append(edge)
+        if _descend(rules, edge.node, path, passed | {edge.node.number}):
+            return True
+        path.pop()
+    return False
+
+
+def open_edges(node: Node) -> list[Edge]:
+    """The edges through which there may be something new."""
+    return [edge for edge in node.edges if not edge.is_closed]
+
+
+def preference(rules: Rules, node: Node, edge: Edge) -> tuple[float, float, float]:
+    """A key by which the edge to take next comes first; sorting keeps the older of equals in front."""
+    return (-rules.score(rules, node, edge), -(edge.critique or 0.0), -edge.prior)
+
+
+def best_first(rules: Rules, tree: Tree) -> list[Edge] | None:
+    """The most valuable place anywhere in the tree: backtracking whenever another branch looks better.
+
+    Unvisited actions are worth what the place is worth at which they were found (Koh et al., arXiv:2407.01476).
+    """
+    best: tuple[float, list[Edge]] | None = None
+    for node in tree.nodes:
+        if node.is_closed or node.is_over or node.is_expanding:
+            continue
+        worth = node.value if node.value is not None else rules.first_value
+        if best is not None and worth <= best[0]:
+            continue
+        if not node.is_expanded:
+            best = worth, node.path
+            continue
+        fresh = next((edge for edge in open_edges(node) if edge.node is None and not edge.in_flight), None)
+        if fresh is not None:
+            best = worth, [*node.path, fresh]
+    return best[1] if best else None
+
+
+def beam(rules: Rules, tree: Tree) -> list[Edge] | None:
+    """Level by level: every action of the `rules.width` most valuable places of a level, then those of the next."""
+    level = [tree.root]
+    while level:
+        for node in level:
+            if node.is_expanding or any(edge.in_flight for edge in node.edges):
+                return None
+            if not node.is_expanded:
+                return node.path
+            fresh = next((edge for edge in open_edges(node) if edge.node is None), None)
+            if fresh is not None:
+                return [*node.path, fresh]
+        below = {edge.node.number: edge.node for node in level for edge in node.edges if edge.node and not edge.error}
+        alive = [
+            node for node in below.values() if not node.is_over and node.depth < (rules.max_depth or node.depth + 1)
+        ]
+        level = sorted(alive, key=lambda node: -(node.value or 0.0))[: rules.width]
+    tree.root.is_closed = True
+    return None
+
+
+def from_root(rules: Rules, tree: Tree) -> list[Edge] | None:
+    """Always the root: independent episodes (best of n)."""
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How to search.
+
+    Attributes:
+        select: where the next simulation goes. score: what MCTS descends by. exploration: the constant in it.
+        samples: actions drawn when a place is expanded. children: how many different ones are kept, the most frequent
+            first. Equal texts are one action, its prior being its share of the samples.
+        resample: ask anew at every simulation (best of n), instead of once a place.
+        max_depth: places so far below the root are valued but not expanded; None leaves the end to the environment.
+        width: of a beam.
+        mean_weight: alpha of Agent Q's equation 10, where a critic is asked.
+        first_value: what an unvisited edge is worth. virtual_value: what a simulation under way is taken to find.
+        sees_outcome: whether an ending is worth what the environment says. At test time that is a privilege: without
+            it the evaluator values endings too.
+        outcome: what an ending is worth. revisit_endings: let simulations end again where an episode is known to end,
+            as the papers' statistics have it; without it they look for something new.
+        stop_at: the search ends as soon as a value is as good.
+        merge_states: places in equal states are one, whatever way they were reached by.
+        commit: `action` plays the best action at the root and searches again, `path` plays the best episode found.
+    """
+
+    select: Select = descend
+    score: Score = by_ucb1
+    exploration: float = 1.0
+    samples: int = 5
+    children: int = 5
+    resample: bool = False
+    max_depth: int | None = None
+    width: int = 3
+    mean_weight: float = 0.5
+    first_value: float = 0.0
+    virtual_value: float = 0.0
+    sees_outcome: bool = True
+    outcome: Callable[[Moment], float] = final_score
+    revisit_endings: bool = False
+    stop_at: float | None = 1.0
+    merge_states: bool = False
+    commit: str = "path"
+
+    def __post_init__(self) -> None:
+        for name, low in (("samples", 1), ("children", 1), ("width", 1), ("exploration", 0)):
+            if getattr(self, name) < low:
+                raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.max_depth is not None and self.max_depth < 1:
+            raise InvalidConfig(f"max_depth must be at least 1, got {self.max_depth}")
+        if not 0 <= self.mean_weight <= 1:
+            raise InvalidConfig(f"mean_weight must lie within 0 and 1, got {self.mean_weight}")
+        if self.commit not in ("action", "path"):
+            raise InvalidConfig(f'commit must be "action" or "path", got "{self.commit}"')
+
+
+PRESETS: Mapping[str, Rules] = {
+    "mcts": Rules(),
+    "agent-q": Rules(score=by_ucb1, revisit_endings=True, stop_at=None),
+    "agent-r": Rules(score=by_ucb, exploration=0.25, samples=4, children=4, stop_at=None),
+    "lats": Rules(score=by_uct, exploration=1.0, revisit_endings=True),
+    "r-mcts": Rules(score=by_puct, samples=20, children=5, max_depth=4, commit="action"),
+    "rest-mcts": Rules(score=by_rest, exploration=0.7, samples=3, children=3, stop_at=0.9),
+    "best-first": Rules(select=best_first, max_depth=5, first_value=0.5),
+    "beam": Rules(select=beam),
+    "best-of-n": Rules(select=from_root, samples=1, children=1, resample=True, stop_at=None),
+}
+
+
+def rules_of(method: str, **changes: Any) -> Rules:
+    """The rules of a method by its name, with changes.
+
+    Raises:
+        UnknownName: no such method. InvalidConfig: an impossible change.
+    """
+    if method not in PRESETS:
+        raise unknown("search method", method, PRESETS)
+    return replace(PRESETS[method], **changes)
