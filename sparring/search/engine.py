@@ -145,6 +145,14 @@ class _Lane:
     def __init__(self, slot: int, tree: Tree, simulation: Simulation) -> None:
         self.slot, self.tree, self.simulation = slot, tree, simulation
         self.call: Call | None = None
+        self.is_done = False
+
+    def end(self) -> None:
+        """Count it out of its tree, once."""
+        self.call = None
+        if not self.is_done:
+            self.is_done = True
+            self.tree.running -= 1
 
 
 class _Search:
@@ -177,7 +185,7 @@ class _Search:
                 seconds = time.perf_counter() - began
                 self._begin(free, lanes, active, waiting, seconds)
                 self._answer(lanes)
-                for lane in [one for one in lanes if one.call is None]:
+                for lane in [one for one in lanes if one.is_done]:
                     lanes.remove(lane)
                     free.append(lane.slot)
                 for tree in [one for one in active if not one.running and self._is_done(one, seconds)]:
@@ -188,6 +196,7 @@ class _Search:
         finally:
             for lane in lanes:  # an interrupted simulation leaves no trace in the statistics
                 lane.simulation.close()
+                lane.end()
 
     def _is_done(self, tree: Tree, seconds: float) -> bool:
         if tree.stopped is None:
@@ -217,8 +226,8 @@ class _Search:
                 slot = free.pop()
                 lane = _Lane(slot, tree, self._simulate(tree, path, slot))
                 tree.running += 1
-                self._advance(lane, None, first=True)
                 lanes.append(lane)
+                self._advance(lane, None, first=True)
                 began_one = True
 
     def _answer(self, lanes: Iterable[_Lane]) -> None:
@@ -246,16 +255,13 @@ class _Search:
         try:
             lane.call = next(lane.simulation) if first else lane.simulation.send(answer)
         except StopIteration:
-            lane.call = None
-            lane.tree.running -= 1
+            lane.end()
         except EnvFailed:  # its edge is closed; the search goes on around it
-            lane.call = None
-            lane.tree.running -= 1
+            lane.end()
             lane.tree.spent.simulations += 1
             self.pool.replace(lane.slot)
         except ReplayDiverged as error:
-            lane.call = None
-            lane.tree.running -= 1
+            lane.end()
             lane.tree.error = lane.tree.stopped = str(error)
             self.pool.replace(lane.slot)
 
