@@ -6,7 +6,8 @@
 
 A step takes the reference's log-probabilities first (those recorded when the tokens were sampled, or a model's), then
 follows the gradient over minibatches of pairs. The gradient is taken in two passes (`two_pass`), so that a pair is
-compared whole, whatever its sides' lengths and however many sequences they come in.
+compared whole, whatever its sides' lengths and however many sequences they come in, and a trajectory that stands in
+many pairs goes through the model once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor
 from sparring.agents.hf import HFPolicy
 from sparring.errors import InvalidConfig, InvalidData
 from sparring.settings import AgentConfig
+from sparring.trainers.batch import Sample
 from sparring.trainers.checkpoint import Learner
 from sparring.trainers.losses import (
     PairLoss,
@@ -123,10 +125,17 @@ def with_reference(
     pairs: Sequence[PairSamples], model: Any, token_budget: int, temperature: float
 ) -> list[PairSamples]:
     """The same pairs, with a model's log-probabilities for a reference."""
-    scored = iter(score(model, [one for pair in pairs for one in pair.samples], token_budget, temperature, Tally()))
+    samples = distinct(pairs)
+    scored = score(model, samples, token_budget, temperature, Tally())
+    logprobs = {id(sample): part.float().cpu() for sample, part in zip(samples, scored, strict=True)}
     return [
-        replace(pair, reference=torch.cat([next(scored) for _ in pair.samples]).float().cpu().numpy()) for pair in pairs
+        replace(pair, reference=torch.cat([logprobs[id(sample)] for sample in pair.samples]).numpy()) for pair in pairs
     ]
+
+
+def distinct(pairs: Sequence[PairSamples]) -> list[Sample]:
+    """The sequences of all pairs, each once, however many pairs share it."""
+    return list({id(sample): sample for pair in pairs for sample in pair.samples}.values())
 
 
 def check_reference(config: PreferenceConfig, pairs: Sequence[PairSamples]) -> None:
@@ -175,7 +184,7 @@ def update_on_samples(
             if part:
                 losses.append(add_gradients(config, optim, learner.model, part, temperature, tally))
                 norms.append(take_step(learner.optimizer, optim, lr))
-                tokens += sum(len(sample.ids_T) for pair in part for sample in pair.samples)
+                tokens += sum(len(sample.ids_T) for sample in distinct(part))
     return {
         "loss": float(np.mean(losses)) if losses else math.nan,
         "grad_norm": float(np.mean(norms)) if norms else math.nan,
@@ -195,12 +204,14 @@ def add_gradients(
     tally: Tally,
 ) -> float:
     """Add the gradient of the mean loss of some pairs to the model's; return the loss."""
-    samples = [sample for pair in pairs for sample in pair.samples]
+    samples = distinct(pairs)
     scored = score(model, samples, optim.micro_batch_tokens, temperature, tally)
-    logprobs_N = torch.cat(scored).float().requires_grad_()
+    leaves = [part.float().requires_grad_() for part in scored]
+    logprobs = {id(sample): leaf for sample, leaf in zip(samples, leaves, strict=True)}
+    logprobs_N = torch.cat([logprobs[id(sample)] for pair in pairs for sample in pair.samples])
     loss = pair_losses(config, logprobs_N, pairs, tally).loss_P.mean()
-    (slope_N,) = torch.autograd.grad(loss, logprobs_N)
-    slopes = [part.cpu().numpy() for part in torch.split(slope_N, [len(one) for one in scored])]
+    # What a sequence is to all of its pairs adds up in its leaf.
+    slopes = [slope.cpu().numpy() for slope in torch.autograd.grad(loss, leaves)]
     add_slopes(model, samples, slopes, optim.micro_batch_tokens, temperature)
     return loss.item()
 

@@ -201,10 +201,11 @@ class PairSamples:
         return (*self.chosen, *self.rejected)
 
 
-def pair_samples(pairs: Iterable[Pair], policy: HFPolicy, agent: AgentConfig) -> list[PairSamples]:
+def pair_samples(pairs: Sequence[Pair], policy: HFPolicy, agent: AgentConfig) -> list[PairSamples]:
     """Spell pairs as the policy reads them, with the recorded (behaviour) log-probabilities for a reference.
 
-    Pairs of which a side does not fit the policy's context are left out.
+    Pairs of which a side does not fit the policy's context are left out. A trajectory that stands in several pairs is
+    spelled once, and they share its samples.
 
     Args:
         policy: has the chat format, the grammar and the longest context. agent: how its episodes were prompted.
@@ -212,16 +213,18 @@ def pair_samples(pairs: Iterable[Pair], policy: HFPolicy, agent: AgentConfig) ->
         InvalidData: a rebuilt prompt is not the one that the policy saw.
     """
     grammar = policy.grammar if agent.constrained else None
+    spelled: dict[tuple[int, int], tuple[Sample, ...]] = {}
+
+    def side(trajectory: Trajectory, first: int) -> tuple[Sample, ...]:
+        key = id(trajectory), first  # all of them are held by the pairs, so that no number is given twice
+        if key not in spelled:
+            samples = samples_of(trajectory, policy.chat, grammar, system=agent.system)
+            spelled[key] = tuple(from_turn(sample, first) for sample in samples if counts_from(sample, first))
+        return spelled[key]
+
     found = []
     for pair in pairs:
-        chosen, rejected = (
-            tuple(
-                from_turn(sample, pair.first)
-                for sample in samples_of(side, policy.chat, grammar, system=agent.system)
-                if counts_from(sample, pair.first)
-            )
-            for side in (pair.chosen, pair.rejected)
-        )
+        chosen, rejected = side(pair.chosen, pair.first), side(pair.rejected, pair.first)
         both = (*chosen, *rejected)
         if all(len(sample.ids_T) <= policy.max_context for sample in both):
             found.append(PairSamples(chosen, rejected, np.concatenate([one.logprobs_n for one in both]), pair.margin))

@@ -27,6 +27,7 @@ from sparring.trainers.optim import OptimConfig
 from sparring.trainers.pair_update import (
     PreferenceConfig,
     add_gradients,
+    distinct,
     pair_losses,
     update_on_pairs,
     with_reference,
@@ -221,6 +222,13 @@ def test_two_passes_over_micro_batches_give_the_gradient_of_the_whole(
     found = add_gradients(PreferenceConfig(beta=0.3), SMALL, learner.model, samples, 1.0, Tally())
     assert found == pytest.approx(loss.item(), abs=1e-6)
     torch.testing.assert_close(gradient_of(learner), expected, atol=1e-6, rtol=1e-4)
+
+
+def test_what_stands_in_many_pairs_goes_through_the_model_once(
+    pairs: list[Pair], policy: HFPolicy, copy_agent: AgentConfig
+) -> None:
+    episodes = {id(side) for pair in pairs for side in (pair.chosen, pair.rejected)}
+    assert len(distinct(pair_samples(pairs, policy, copy_agent))) == len(episodes) < 2 * len(pairs)
 
 
 def test_an_episode_in_one_sequence_or_in_many(policy: HFPolicy, learner: Learner, copy_agent: AgentConfig) -> None:
