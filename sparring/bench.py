@@ -215,7 +215,7 @@ def _play(agent: Agent, config: BenchConfig, tasks: Sequence[str], store: _Store
         config.env.full_id, agent.wrappers, agent.memory, agent.system, step_timeout_s=config.step_timeout_s
     )
     with EnvPool(env.maker(), min(config.concurrent_episodes, len(starts))) as pool, store:
-        play = rollout_async if getattr(agent.policy, "concurrent", False) else rollout
+        play = agent.play or (rollout_async if getattr(agent.policy, "concurrent", False) else rollout)
         play(agent.policy, pool, starts, setting, on_finish=finished)
     # A language model's caches may take gigabytes, and the agents still to come have their own.
     release = getattr(agent.policy, "release", None)

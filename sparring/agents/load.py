@@ -8,6 +8,7 @@
 | `runs/demo` | the newest checkpoint of a run, with the wrappers and the memory it was trained with |
 | `chai:RUN` | 5 utterances of a run's newest checkpoint, of which its critic picks one (a run of (offline_)archer) |
 | `chai:RUN:n=9:from=start` | 9, by the model that the run began with, as CHAI's frozen imitator proposes |
+| `search:METHOD:AGENT` | any of these that samples, with a search before it acts (`sparring.search.agent`) |
 | `hf:FOLDER` | a Hugging Face folder, or one of the models that come by name (`hf:smollm2`) |
 | `vllm:FOLDER` | the same by vLLM, in this process |
 | `openai:MODEL@URL` | an OpenAI-compatible server; the key is read from the environment variable OPENAI_API_KEY |
@@ -18,6 +19,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +31,7 @@ from sparring.errors import InvalidConfig, unknown
 from sparring.registration import wrapper_names
 from sparring.runs import RunFolder, from_plain, unknown_run
 from sparring.settings import AgentConfig, EnvConfig
-from sparring.types import Policy
+from sparring.types import Policy, Trajectory
 
 if TYPE_CHECKING:
     from sparring.agents.hf import HFPolicy
@@ -41,6 +43,7 @@ SPECS = (
     "first-hit",
     "runs/NAME",
     "chai:RUN",
+    "search:METHOD:AGENT",
     "hf:FOLDER",
     "vllm:FOLDER",
     "openai:MODEL@URL",
@@ -58,6 +61,7 @@ class Agent:
         memory: the memory style of its prompts. system: a system message, or None.
         source: where its weights came from, such as a checkpoint's folder.
         greedy: for a policy that samples, one of the same weights that takes the likeliest action instead.
+        play: how its episodes are collected, called like `rollout`; None for `rollout` itself.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Agent:
     system: str | None = None
     source: str = ""
     greedy: Policy | None = None
+    play: Callable[..., list[Trajectory]] | None = None
 
     def __post_init__(self) -> None:
         history_length(self.memory)
@@ -86,6 +91,12 @@ def load_agent(
         InvalidConfig: the spec is of a known kind and says something impossible.
         MissingExtra: the packages of that kind of agent are not installed.
     """
+    if spec.startswith("search:"):
+        # Named by a string, because search stands above agents and must not be imported by them.
+        made: Agent = importlib.import_module("sparring.search.agent").search_agent(
+            spec, wrappers=wrappers, memory=memory, system=system
+        )
+        return made
     plain, *own = spec.split("+")
     for wrapper in own:
         if wrapper not in wrapper_names():
