@@ -311,7 +311,7 @@ class _Search:
         node, rules = place.node, self.rules
         node.is_expanding = not rules.resample
         try:
-            drawn = yield from draw(place, rules.samples, len(node.edges) + 1 if rules.resample else rules.children)
+            drawn = yield from draw(place, rules.samples, None if rules.resample else rules.children)
             if self.critic is not None and node.edges:
                 texts = tuple(edge.action.text for edge in node.edges)
                 [opinions] = yield Call(self.critic, [(node.moment, texts)])

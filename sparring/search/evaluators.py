@@ -28,7 +28,7 @@ def playout(place: Place) -> Valuation:
     The value is 0 where the conversation outgrows the policy's context.
     """
     while not place.node.is_over:
-        drawn = yield from draw(place, 1, len(place.node.edges) + 1)
+        drawn = yield from draw(place, 1, None)
         if not drawn:
             return 0.0
         place.enter(drawn[0])

@@ -47,12 +47,12 @@ class Place:
         self.path.append(edge)
 
 
-def draw(place: Place, samples: int, children: int) -> Generator[Call, list[Action], list[Edge]]:
+def draw(place: Place, samples: int, children: int | None) -> Generator[Call, list[Action], list[Edge]]:
     """Sample actions at the place's node, and give it an edge for each new text.
 
     Args:
         samples: how many are drawn. children: how many edges the node has at most afterwards, the most frequent texts
-            first; edges that are there stay.
+            first; edges that are there stay. None: any number.
     Returns:
         The edges of the sampled texts, the most frequent first, without those that found no room; empty where the
         conversation no longer fits the policy's context.
@@ -74,7 +74,7 @@ def draw(place: Place, samples: int, children: int) -> Generator[Call, list[Acti
     found = []
     for text, count in Counter(action.text for action in said).most_common():
         edge = node.edge(text)
-        if edge is None and len(node.edges) < children:
+        if edge is None and (children is None or len(node.edges) < children):
             edge = Edge(first[text], node)
             node.edges.append(edge)
         if edge is not None:
