@@ -27,6 +27,7 @@ TRAINERS = {
     "digirl": "imitation of the turns that made progress, as critics of success see it (DigiRL)",
     "offline_archer": "ArCHer without playing: critic and policy from a file of episodes (IQL, AWR)",
     "dpo": "the better of two trajectories against the worse (DPO, cDPO, IPO, RPO, SimPO)",
+    "iterated": "rounds of exploring and imitating or preferring: RFT, EEF, ETO, IPR",
     "off_policy": "learning from what older weights or others played (TOPR, CoPG)",
 }
 
