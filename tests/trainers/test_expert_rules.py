@@ -17,7 +17,7 @@ AGENT = AgentConfig(memory="last_observation", max_action_tokens=8)
 def test_a_state_is_one_of_recovery_where_the_expert_made_it_bad():
     assert recovery_states([True, True, False, False]) == [2]
     assert recovery_states([False, True]) == []
-    assert [state.kind for state in important_states([True, True, False, False])][0] == "start"
+    assert important_states([True, True, False, False])[0].kind == "start"
 
 
 def test_probes_are_spaced_uniformly_from_the_start():
