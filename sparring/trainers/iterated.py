@@ -7,7 +7,7 @@
     python -m sparring.trainers.iterated --model runs/first --run runs/ipr --method ipr --tau 0.1 --optim.lr 1e-5
     python -m sparring.trainers.iterated --run runs/eef --resume
 
-A step is a round: play, and take `--learning.updates` optimiser steps.
+A step is a round: play, and take up to `--learning.updates` optimiser steps.
 
 | `--method` | explored | learned from | begins a round from |
 |---|---|---|---|
@@ -169,13 +169,18 @@ def collector(config: Config, learner: Learner, base: Any | None, demonstrated: 
         return lambda policy, pool, round: explore_starts(config, player_of(config, policy, pool), round)
     if config.method == "eef":
         failed = [one for one in demonstrated if not config.succeeded(one)]
+        if not failed:
+            raise InvalidConfig(
+                f"eef explores failed demonstrations, and none of the {len(demonstrated)} failed: take method rft, a "
+                "weaker demonstrator (--demos.agent expert:0.5) or a higher min_score"
+            )
         return lambda policy, pool, round: explore_failures(config, player_of(config, policy, pool), round, failed)
     if not demonstrated:
         raise InvalidConfig(f"{config.method} compares the agent with demonstrations, and there are none")
     if config.method == "eto":
         return lambda policy, pool, round: explore_tasks(config, player_of(config, policy, pool), round, demonstrated)
     greedy = learner.policy(config.agent, greedy=True)
-    frozen = replace(learner, model=base, _engines=[]).policy(config.agent)
+    frozen = Learner(base, learner.tokenizer, learner.optimizer).policy(config.agent)
 
     def explore_steps_by(policy: HFPolicy, pool: EnvPool, round: int, /) -> Harvest:
         greedy.weights_changed()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,24 @@ from sparring import trajectories
 from sparring.errors import InvalidConfig, InvalidData
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
-from sparring.trainers import archer, digirl, dpo, filtered_bc, grpo, off_policy, offline_archer, ppo, session, sft
+from sparring.trainers import (
+    archer,
+    digirl,
+    dpo,
+    filtered_bc,
+    grpo,
+    iterated,
+    off_policy,
+    offline_archer,
+    ppo,
+    session,
+    sft,
+)
 from sparring.trainers.collect import demonstrate, shared_setting
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.pair_update import PreferenceConfig
 from sparring.trainers.policy_update import ObjectiveConfig
+from sparring.trainers.rounds import LearningConfig
 from sparring.trainers.session import LoopConfig
 from sparring.trainers.turn_critic import TurnCriticConfig
 from sparring.types import Trajectory
@@ -197,11 +211,34 @@ def played_twice(env: EnvConfig) -> list[Trajectory]:
     ]
 
 
+def iterated_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig, method: Any) -> iterated.Config:
+    return iterated.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        method=method,
+        min_score=0.5,
+        demos=sft.DemosConfig("expert:0.6", episodes=20),
+        optim=OPTIM,
+        loop=LOOP,
+        learning=LearningConfig(updates=3, batch_episodes=4, batch_pairs=4),
+        groups=8,
+        demos_per_round=6,
+        continuations=3,
+        tau=0.01,
+    )
+
+
 TRAINERS = [
     pytest.param(grpo, grpo_config, id="grpo"),
     pytest.param(sft, sft_config, id="sft"),
     pytest.param(ppo, ppo_config, id="ppo"),
     pytest.param(archer, archer_config, id="archer"),
+    *(
+        pytest.param(iterated, partial(iterated_config, method=method), id=f"iterated-{method}")
+        for method in ("rft", "eef", "eto", "ipr")
+    ),
     pytest.param(filtered_bc, filtered_bc_config, id="filtered_bc"),
     pytest.param(offline_archer, offline_archer_config, id="offline_archer"),
     pytest.param(digirl, digirl_config, id="digirl"),
