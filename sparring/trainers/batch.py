@@ -57,6 +57,16 @@ class Sample:
                 f"{self.sampled_n[-1]}: the first token of a sequence has nothing to be predicted from"
             )
 
+    def keeping(self, marks_n: npt.NDArray[np.bool_]) -> Sample:
+        """The same sequence, of whose sampled tokens only the marked ones count, bool, shape [n]."""
+        return Sample(
+            self.ids_T,
+            self.sampled_n[marks_n],
+            self.logprobs_n[marks_n],
+            tuple(one for one, mark in zip(self.allowed_n, marks_n.tolist(), strict=True) if mark),
+            None if self.turn_n is None else self.turn_n[marks_n],
+        )
+
 
 def samples_of(
     trajectory: Trajectory, chat: ChatFormat, grammar: Grammar | None, *, system: str | None = None

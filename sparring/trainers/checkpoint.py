@@ -36,6 +36,11 @@ class Learner:
         self.tokenizer.save_pretrained(folder)
         torch.save(self.optimizer.state_dict(), folder / OPTIMIZER_FILE)
 
+    def restart(self, base: Any) -> None:
+        """Take the weights of the model `base`, and forget what the optimiser has seen."""
+        self.model.load_state_dict(base.state_dict())
+        self.optimizer.state.clear()
+
     def policy(self, agent: AgentConfig, *, greedy: bool = False) -> HFPolicy | Any:
         """A policy that follows the model's weights; tell it `weights_changed()` after a step.
 

@@ -201,3 +201,14 @@ def demonstrate(
         starts = group_starts(seed, 0, groups=episodes, size=1, split=split or training_split(pool))
         played = rollout(agent.policy, pool, starts, replace(setting, wrappers=agent.wrappers), on_finish=on_finish)
     return [one for one in played if one.stop is not Stop.ENV_ERROR]
+
+
+def is_usable(trajectory: Trajectory) -> bool:
+    """Whether a model can learn from an episode: it has turns, the environment held, and so did the context."""
+    return bool(trajectory.turns) and trajectory.stop not in (Stop.CONTEXT_FULL, Stop.ENV_ERROR)
+
+
+def what_happened(episode: Trajectory) -> tuple[str, ...]:
+    """All that was seen and said: equal for episodes of which one teaches nothing that the other does not."""
+    turns = (text for turn in episode.turns for text in (turn.observation.text, turn.action.text))
+    return (episode.instruction, *turns)

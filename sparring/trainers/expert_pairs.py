@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparring.trainers.preferences import Pair, is_comparable, outcome_pairs, up_to
+from sparring.trainers.collect import is_usable
+from sparring.trainers.preferences import Pair, outcome_pairs, up_to
 from sparring.types import Trajectory
 
 
@@ -78,7 +79,7 @@ def step_pairs(forks: Sequence[Fork], tau: float) -> list[Pair]:
             margin=fork.expert_step - fork.explored_step,
         )
         for fork in forks
-        if is_comparable(fork.explored)
+        if is_usable(fork.explored)
         and len(fork.explored.turns) > fork.turn
         and is_pair(fork.expert_step, fork.explored_step, fork.expert.score, fork.explored.score, tau)
     ]

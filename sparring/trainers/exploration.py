@@ -19,7 +19,7 @@ from sparring.agents.hf import HFPolicy
 from sparring.envs.pool import EnvPool
 from sparring.rollout import Setting, Start, rollout, rollout_async
 from sparring.settings import AgentConfig
-from sparring.trainers.filtered_bc import what_happened
+from sparring.trainers.collect import what_happened
 from sparring.trainers.session import entropy
 from sparring.types import Stop, Trajectory, Turn
 

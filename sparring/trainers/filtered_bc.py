@@ -45,14 +45,22 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.batch import samples_of
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
-from sparring.trainers.collect import collect_groups, group_starts, past_episodes, shared_setting, training_split
+from sparring.trainers.collect import (
+    collect_groups,
+    group_starts,
+    is_usable,
+    past_episodes,
+    shared_setting,
+    training_split,
+    what_happened,
+)
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.evaluate import Evaluator
 from sparring.trainers.losses import top_fraction
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.policy_update import Lesson, ObjectiveConfig, update_policy
 from sparring.trainers.session import LoopConfig, Session, claim, cpu_threads, entropy
-from sparring.types import Stop, Trajectory
+from sparring.types import Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +185,7 @@ def _train(
                     "kept_return_mean": float(np.mean([one.total_reward for one in kept])) if kept else float("nan"),
                 }
                 if base is not None:
-                    restart(learner, base)
+                    learner.restart(base)
                 row |= update_policy(
                     config.objective,
                     config.optim,
@@ -202,8 +210,8 @@ def refill(config: Config, run: RunFolder, last_step: int) -> deque[Trajectory]:
 
 
 def usable(episodes: Iterable[Trajectory]) -> list[Trajectory]:
-    """The episodes that a model can learn from: those with turns, and within its context."""
-    return [one for one in episodes if one.turns and one.stop not in (Stop.CONTEXT_FULL, Stop.ENV_ERROR)]
+    """The episodes that a model can learn from."""
+    return [one for one in episodes if is_usable(one)]
 
 
 def select(
@@ -227,12 +235,6 @@ def select(
     return list({what_happened(one): one for one in successes}.values())
 
 
-def what_happened(episode: Trajectory) -> tuple[str, ...]:
-    """All that was seen and said: equal for episodes of which one teaches nothing that the other does not."""
-    turns = (text for turn in episode.turns for text in (turn.observation.text, turn.action.text))
-    return (episode.instruction, *turns)
-
-
 def chosen(config: Config, kept: Sequence[Trajectory], step: int) -> list[Trajectory]:
     """Those of the kept episodes that a step learns from."""
     rng = np.random.default_rng(entropy(config.seed, step, "kept"))
@@ -248,12 +250,6 @@ def lessons_of(config: Config, policy: HFPolicy, episodes: Sequence[Trajectory])
         for sample in samples_of(one, policy.chat, grammar, system=config.agent.system)
         if len(sample.ids_T) <= policy.max_context
     ]
-
-
-def restart(learner: Learner, base: Any) -> None:
-    """Give the learner the weights of `base`, and an optimiser that has seen nothing."""
-    learner.model.load_state_dict(base.state_dict())
-    learner.optimizer.state.clear()
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -45,14 +45,13 @@ from sparring.errors import InvalidConfig
 from sparring.rollout import Setting
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers.checkpoint import Learner, load_learner, load_reference
-from sparring.trainers.collect import group_starts, shared_setting, training_split
+from sparring.trainers.collect import group_starts, is_usable, shared_setting, training_split
 from sparring.trainers.command import run_command, run_module
 from sparring.trainers.demos import DemosConfig, demonstrations
 from sparring.trainers.expert_failures import positives, probe_turns
 from sparring.trainers.expert_pairs import Fork, expert_pairs, next_actions_differ, step_pairs
 from sparring.trainers.exploration import Player, distinct, drawn, sampling_seeds, summary
 from sparring.trainers.optim import OptimConfig
-from sparring.trainers.preferences import is_comparable
 from sparring.trainers.rounds import Collector, Flagged, Harvest, LearningConfig, iterate, settled
 from sparring.trainers.session import LoopConfig, claim
 from sparring.types import Trajectory
@@ -149,8 +148,8 @@ def train(config: Config) -> Path:
             config,
             run,
             learner,
-            collector(config, learner, base, [one for one in demonstrated if is_comparable(one)]),
-            [Flagged(one) for one in distinct(demonstrated) if is_comparable(one) and config.succeeded(one)],
+            collector(config, learner, base, [one for one in demonstrated if is_usable(one)]),
+            [Flagged(one) for one in distinct(demonstrated) if is_usable(one) and config.succeeded(one)],
             base=base,
             environments=config.environments,
         )
@@ -202,7 +201,7 @@ def explore_starts(config: Config, player: Player, round: int) -> Harvest:
     """RFT: play tasks of the split, and keep the successes."""
     starts = group_starts(config.seed, round, groups=config.groups, size=config.group_size, split=player.split)
     played = present(player.play(starts))
-    kept = distinct(one for one in played if is_comparable(one) and config.succeeded(one))
+    kept = distinct(one for one in played if is_usable(one) and config.succeeded(one))
     return harvest(player, played, flagged=[Flagged(one) for one in kept])
 
 
@@ -224,7 +223,7 @@ def explore_failures(config: Config, player: Player, round: int, failed: Sequenc
     played = player.play(starts, expected=[chosen[number] for number, _, _ in places])
     outcomes: dict[tuple[int, int], list[tuple[Trajectory, bool]]] = defaultdict(list)
     for (number, state, _), one in zip(places, played, strict=True):
-        if one is not None and is_comparable(one):
+        if one is not None and is_usable(one):
             outcomes[number, state].append((one, config.succeeded(one)))
     found: list[Flagged] = []
     for number, one in enumerate(chosen):

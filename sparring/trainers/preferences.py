@@ -14,6 +14,7 @@ from sparring.agents.hf import HFPolicy
 from sparring.errors import InvalidData
 from sparring.settings import AgentConfig
 from sparring.trainers.batch import Floats, Sample, samples_of
+from sparring.trainers.collect import is_usable
 from sparring.types import Stop, Trajectory, Turn
 
 
@@ -142,7 +143,7 @@ def outcome_pairs(
     """
     pairs = []
     for group in groups:
-        rated = [(worth(one), one) for one in group if is_comparable(one)]
+        rated = [(worth(one), one) for one in group if is_usable(one)]
         if which == "extremes":
             # The first of the best and the first of the worst: max and min keep the first of equals.
             ends = [max(rated, key=_value), min(rated, key=_value)] if rated else []
@@ -157,11 +158,6 @@ def outcome_pairs(
 
 def _value(rated: tuple[float, Trajectory]) -> float:
     return rated[0]
-
-
-def is_comparable(trajectory: Trajectory) -> bool:
-    """Whether a model can learn from an episode: it has turns, the environment held, and so did the context."""
-    return bool(trajectory.turns) and trajectory.stop not in (Stop.CONTEXT_FULL, Stop.ENV_ERROR)
 
 
 def up_to(trajectory: Trajectory, turn: int) -> Trajectory:
@@ -219,7 +215,8 @@ def pair_samples(pairs: Sequence[Pair], policy: HFPolicy, agent: AgentConfig) ->
         key = id(trajectory), first  # all of them are held by the pairs, so that no number is given twice
         if key not in spelled:
             samples = samples_of(trajectory, policy.chat, grammar, system=agent.system)
-            spelled[key] = tuple(from_turn(sample, first) for sample in samples if counts_from(sample, first))
+            kept = (from_turn(sample, first) for sample in samples)
+            spelled[key] = tuple(sample for sample in kept if len(sample.sampled_n))
         return spelled[key]
 
     found = []
@@ -231,19 +228,7 @@ def pair_samples(pairs: Sequence[Pair], policy: HFPolicy, agent: AgentConfig) ->
     return found
 
 
-def counts_from(sample: Sample, first: int) -> bool:
-    """Whether a sample has sampled tokens of turn `first` or later."""
-    return sample.turn_n is not None and bool((sample.turn_n >= first).any())
-
-
 def from_turn(sample: Sample, first: int) -> Sample:
     """The same sequence, of whose sampled tokens only those of turn `first` or later count."""
     assert sample.turn_n is not None
-    marks_n = sample.turn_n >= first
-    return Sample(
-        sample.ids_T,
-        sample.sampled_n[marks_n],
-        sample.logprobs_n[marks_n],
-        tuple(one for one, mark in zip(sample.allowed_n, marks_n.tolist(), strict=True) if mark),
-        sample.turn_n[marks_n],
-    )
+    return sample.keeping(sample.turn_n >= first)

@@ -37,8 +37,8 @@ from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers import pair_update, policy_update, preferences
 from sparring.trainers.batch import Sample, samples_of
 from sparring.trainers.checkpoint import Learner, load_reference
+from sparring.trainers.collect import what_happened
 from sparring.trainers.evaluate import Evaluator
-from sparring.trainers.filtered_bc import restart, what_happened
 from sparring.trainers.losses import Aggregation, token_weights
 from sparring.trainers.optim import OptimConfig, learning_rate, take_step
 from sparring.trainers.pair_update import PreferenceConfig
@@ -202,7 +202,7 @@ def iterate(
             with session.timed("update"):
                 found = [*found, *harvest.flagged] if config.learning.remember else list(harvest.flagged)
                 if config.learning.restart:
-                    restart(learner, base)
+                    learner.restart(base)
                 flagged = once_each([*demonstrated, *found] if config.learning.remember else found)
                 row = {**harvest.metrics, "found": float(len(harvest.flagged))}
                 row |= learn(config, learner, policy, flagged, harvest.pairs, round)
@@ -322,14 +322,7 @@ def of_turns(sample: Sample, trained: frozenset[int] | None) -> Sample:
     if trained is None:
         return sample
     assert sample.turn_n is not None
-    marks_n = np.isin(sample.turn_n, sorted(trained))
-    return Sample(
-        sample.ids_T,
-        sample.sampled_n[marks_n],
-        sample.logprobs_n[marks_n],
-        tuple(one for one, mark in zip(sample.allowed_n, marks_n.tolist(), strict=True) if mark),
-        sample.turn_n[marks_n],
-    )
+    return sample.keeping(np.isin(sample.turn_n, sorted(trained)))
 
 
 def batches(count: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:

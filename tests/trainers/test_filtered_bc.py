@@ -82,7 +82,7 @@ def test_a_round_begins_where_the_run_began(tmp_path: Path, copy_model: Path) ->
     next(learner.model.parameters()).grad = torch.ones_like(next(learner.model.parameters()))
     learner.optimizer.step()
     assert any(not torch.equal(one, before[name]) for name, one in learner.model.state_dict().items())
-    filtered_bc.restart(learner, base)
+    learner.restart(base)
     assert all(torch.equal(one, before[name]) for name, one in learner.model.state_dict().items())
     assert not learner.optimizer.state
 
