@@ -10,8 +10,8 @@ actions between observations, which TRL masks (`tool_mask`). TRL's trainer is gi
 own generation: prompts padded on the left and completions on the right to the longest of the batch. Both sides are
 tried with micro-batches of several sizes (ours in tokens, TRL's in sequences), the fastest and the leanest of each are
 compared. Every measurement has a process of its own, the two sides in turn. Peak memory is what the process held at
-most, less what it held before the first
-step (weights and libraries). The first step's loss and gradient norm must agree, so that both sides do the same work.
+most, less what it held before the first step (weights and libraries). The first step's loss and gradient norm must
+agree, so that both sides do the same work.
 """
 
 from __future__ import annotations

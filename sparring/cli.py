@@ -134,11 +134,13 @@ def _bench(
     Examples:
         sparring bench WebShop-v1 --agents random,oracle,runs/demo --split test
         sparring bench WebShop-v1 --agents first-hit,hf:smollm2+webshop-match --tasks 100 --max-turns 15
+        sparring bench WebShop-v1 --agents runs/demo,search:mcts@simulations=50:runs/demo --tasks 20
         sparring bench WebShop-v1 --agents openai:qwen3@http://localhost:8000/v1 --tasks 50 --out runs/qwen3
 
     Args:
         env: A registered id.
-        agents: Names separated by commas: random, oracle, expert:RATE, first-hit, a run folder, hf:FOLDER,
+        agents: Names separated by commas: random, oracle, expert:RATE, first-hit, a run folder,
+            search:METHOD:AGENT, hf:FOLDER,
             openai:MODEL@URL, or module:attribute of your own; each may name wrappers: random+webshop-index.
         split: The split whose tasks are played.
         tasks: How many of its tasks; by default all.

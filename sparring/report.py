@@ -61,7 +61,10 @@ class EpisodeRecord:
             success=trajectory.success,
             total_reward=trajectory.total_reward,
             turns=len(trajectory.turns),
-            sampled_tokens=sum(turn.action.sampled_tokens for turn in trajectory.turns),
+            sampled_tokens=int(
+                # An agent that searches samples far more than what it says in the end.
+                trajectory.info.get("search_tokens", sum(turn.action.sampled_tokens for turn in trajectory.turns))
+            ),
             prompt_tokens=sum(turn.action.prompt_tokens for turn in trajectory.turns),
             seconds=seconds,
             stop=str(trajectory.stop),

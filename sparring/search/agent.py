@@ -5,6 +5,10 @@
 
 METHOD is one of `sparring.search.rules.PRESETS`, with settings behind it: those of `Budget` (simulations, env_steps,
 tokens, seconds), `at_once`, and the numbers of `Rules` (samples, children, exploration, max_depth, width).
+
+Places are valued by playouts, and the search sees what the environment says of an ending before the agent commits to
+it, as in the published methods: a simulator is a privilege, so compare with best-of-n at an equal budget, not with an
+agent that plays once.
 """
 
 from __future__ import annotations

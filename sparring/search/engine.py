@@ -18,12 +18,12 @@ from typing import Any
 from sparring.agents.policy import check_actions
 from sparring.envs.base import EnvType
 from sparring.envs.pool import EnvPool
-from sparring.episode import Moment, Reset, Setting, Start, perform
+from sparring.episode import Moment, Reset, Setting, Start, Step, perform, replayed
 from sparring.errors import EnvFailed, InvalidConfig, ReplayDiverged
 from sparring.garbage import rare_collection
 from sparring.search.evaluators import Evaluator, playout
 from sparring.search.forks import go_to, require_searchable, save
-from sparring.search.growth import Call, Place, draw, take
+from sparring.search.growth import Call, Place, cache_key, draw, take
 from sparring.search.rules import Rules, open_edges, preference
 from sparring.search.tree import Edge, Node, Spent, Tree
 from sparring.types import Policy
@@ -83,24 +83,35 @@ def search(
         EnvNotSearchable: the environment can't be brought back to where it was.
         ReplayDiverged: it was brought back to another place than it had been at.
     """
-    root = plant(env, start, setting)
-    pool = EnvPool(lambda: env, 1)
-    search_many(pool, policy, [root], rules=rules, evaluator=evaluator, budget=budget, critic=critic)
-    if root.error is not None:
-        raise ReplayDiverged(root.error)
-    return root
+    tree = plant(env, start, setting)
+    pool = _Borrowed(lambda: env, 1)
+    search_many(pool, policy, [tree], rules=rules, evaluator=evaluator, budget=budget, critic=critic)
+    if tree.error is not None:
+        raise ReplayDiverged(tree.error)
+    return tree
+
+
+class _Borrowed(EnvPool):
+    """One environment of the caller's. It can't be made anew, and is brought back to where it worked instead."""
+
+    def replace(self, index: int, *, close: bool = True) -> None:
+        pass
 
 
 def plant(env: EnvType, start: Start, setting: Setting) -> Tree:
-    """A tree of one node: the episode's beginning.
+    """A tree of one node: the episode's beginning, or where `start.prefix` leads.
 
     Raises:
         EnvNotSearchable: the environment can't be brought back to where it was.
-        EnvFailed: its reset raised.
+        EnvFailed: its reset raised, or the prefix is of another episode.
     """
     require_searchable(env)
     text, info = perform(env, Reset(start.seed, start.options))
-    return Tree(Node(0, Moment.begin(start, setting, text, info), snapshot=save(env, Spent())))
+    moment = Moment.begin(start, setting, text, info)
+    while moment.stop is None and len(moment.turns) < len(start.prefix):
+        action = replayed(moment, start.prefix)
+        moment = moment.after(action, perform(env, Step(action.text)))
+    return Tree(Node(0, moment, snapshot=save(env, Spent()), is_closed=moment.stop is not None))
 
 
 @rare_collection()
@@ -118,7 +129,8 @@ def search_many(
 ) -> None:
     """Grow trees in place, until each has used its budget, found what it looks for, or seen all that it sampled.
 
-    Interrupted at any moment, the trees hold every simulation that ended, and may be searched further.
+    Interrupted at any moment, the trees hold every simulation that ended, and may be searched further. A tree whose
+    environment is brought back to another place than it had been at is given up, see `Tree.error`.
 
     Args:
         pool: one environment for each simulation under way, over all trees.
@@ -127,8 +139,6 @@ def search_many(
         critic: what the actions drawn at a place are worth beside each other, within 0 and 1; asked in batches.
         simulations_at_once: in one tree, at most; the trees themselves fill the rest of the pool.
         on_finish: called with each tree as it is done.
-    A tree whose environment is brought back to another place than it had been at is given up, see `Tree.error`.
-
     Raises:
         Whatever the policy, the evaluator or the critic raises.
     """
@@ -171,6 +181,7 @@ class _Search:
         self.pool, self.policy, self.rules = pool, policy, rules
         self.evaluator, self.budget, self.critic, self.width = evaluator, budget, critic, width
         self._act = policy.act  # one bound method, so that all requests to it are one batch
+        self._keys: set[str] = set()
 
     def run(self, trees: Sequence[Tree], on_finish: Callable[[Tree], None] | None) -> None:
         began = time.perf_counter()
@@ -197,6 +208,15 @@ class _Search:
             for lane in lanes:  # an interrupted simulation leaves no trace in the statistics
                 lane.simulation.close()
                 lane.end()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let the policy free what it keeps for the simulations."""
+        forget = getattr(self.policy, "forget", None)
+        if forget is not None:
+            for key in self._keys:
+                for index in range(self.rules.samples):
+                    forget(cache_key(key, index))
 
     def _is_done(self, tree: Tree, seconds: float) -> bool:
         if tree.stopped is None:
@@ -269,6 +289,7 @@ class _Search:
         """Follow a path, add a place, value it, and back the value up."""
         rules, env = self.rules, self.pool.envs[slot]
         place = Place(tree, tree.root, env, self.policy, rules, [], f"{id(tree)}:{slot}")
+        self._keys.add(place.key)
         at = tree.root
         try:
             for edge in path:
@@ -317,7 +338,8 @@ class _Search:
                 [opinions] = yield Call(self.critic, [(node.moment, texts)])
                 for edge, opinion in zip(node.edges, opinions, strict=True):
                     edge.critique = float(opinion)
-            node.is_expanded = not rules.resample
+            # Where nothing can be said any more, for want of context, asking again would go on for ever.
+            node.is_expanded = not (rules.resample and drawn)
         finally:
             node.is_expanding = False
         if rules.resample:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from sparring.episode import Moment
+from sparring.errors import InvalidConfig
 from sparring.search.growth import Call, Place, draw, take
 
 Valuation = Generator[Call, Any, float]
@@ -26,7 +27,15 @@ def playout(place: Place) -> Valuation:
     """Let the policy go on to the end of the episode, and value that; what it did becomes part of the tree.
 
     The value is 0 where the conversation outgrows the policy's context.
+
+    Raises:
+        InvalidConfig: the rules don't let the search see what an ending is worth.
     """
+    if not place.rules.sees_outcome:
+        raise InvalidConfig(
+            "a playout is worth what the environment says at its end, which rules with sees_outcome=False don't look "
+            "at: take an evaluator that judges for itself, such as estimate(…)"
+        )
     while not place.node.is_over:
         drawn = yield from draw(place, 1, None)
         if not drawn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
 from collections.abc import Mapping, Set
@@ -13,9 +12,9 @@ import numpy as np
 
 from sparring.envs.base import EnvType, TextEnv, restore, snapshot
 from sparring.episode import Reset, Step, perform
-from sparring.errors import EnvNotSearchable, ReplayDiverged
+from sparring.errors import EnvFailed, EnvNotSearchable, ReplayDiverged
 from sparring.search.tree import Node, Spent
-from sparring.types import Snapshot
+from sparring.types import Snapshot, SnapshotKind
 
 
 def require_searchable(env: EnvType) -> None:
@@ -27,10 +26,10 @@ def require_searchable(env: EnvType) -> None:
     core = env.unwrapped
     if not isinstance(core, TextEnv):
         raise EnvNotSearchable(f"{type(core).__name__} is no sparring TextEnv, so its states can't be brought back")
-    if not core.deterministic and core.snapshot_kind is None:
+    if not core.deterministic and core.snapshot_kind in (None, SnapshotKind.REPLAY):
         raise EnvNotSearchable(
-            f"{type(core).__name__} is not deterministic and has no snapshots, so no state of it can be brought back: "
-            "make it with its deterministic options, or give it snapshot() and restore()"
+            f"{type(core).__name__} is not deterministic and its states are not copied, so none can be brought back: "
+            "make it with its deterministic options, or give it snapshot() and restore() that copy"
         )
 
 
@@ -56,7 +55,10 @@ def go_to(env: EnvType, node: Node, spent: Spent) -> None:
     while origin.snapshot is None and origin.came_by is not None:
         origin = origin.came_by.parent
     if origin.snapshot is not None:
-        restore(env, origin.snapshot)
+        try:
+            restore(env, origin.snapshot)
+        except Exception as error:
+            raise EnvFailed(f"{type(error).__name__} in restore: {error}") from error
         first = len(origin.moment.turns)
     else:
         start = node.moment.start
@@ -113,4 +115,4 @@ def _feed(digest: Any, value: Any) -> None:
     elif isinstance(value, (str, int, float, bool, bytes, type(None))):
         digest.update(repr(value).encode())
     else:
-        _feed(digest, copy.copy(vars(value)) if hasattr(value, "__dict__") else repr(value))
+        _feed(digest, vars(value) if hasattr(value, "__dict__") else repr(value))

@@ -47,6 +47,11 @@ class Place:
         self.path.append(edge)
 
 
+def cache_key(simulation: str, sample: int) -> str:
+    """What the policy keeps its cache for one of a simulation's samples under."""
+    return f"{simulation}.{sample}"
+
+
 def draw(place: Place, samples: int, children: int | None) -> Generator[Call, list[Action], list[Edge]]:
     """Sample actions at the place's node, and give it an edge for each new text.
 
@@ -61,7 +66,7 @@ def draw(place: Place, samples: int, children: int | None) -> Generator[Call, li
     prompt = node.moment.prompt(place.key)
     # Every sample of a tree has entropy of its own, whatever order the simulations come in.
     prompts = [
-        replace(prompt, seed=(*prompt.seed, node.number, node.drawn + index), episode=f"{place.key}.{index}")
+        replace(prompt, seed=(*prompt.seed, node.number, node.drawn + index), episode=cache_key(place.key, index))
         for index in range(samples)
     ]
     node.drawn += samples

@@ -16,7 +16,6 @@ from sparring.errors import EnvFailed
 from sparring.rollout import rollout
 from sparring.search.engine import Budget, Critic, plant, search_many
 from sparring.search.evaluators import Evaluator, playout
-from sparring.search.forks import require_searchable
 from sparring.search.rules import Rules
 from sparring.search.tree import Edge, Node, Spent, Tree
 from sparring.types import Policy, Trajectory, Turn
@@ -64,8 +63,8 @@ def play(
     """Play one episode for each start, as `rollout` does, with a search before acting.
 
     What was chosen is then played for real, every observation compared with that of the search; where a chosen path
-    does not reach an end, the policy goes on alone. An episode's info says what its searches cost
-    (`search_simulations`, `search_env_steps`, `search_tokens`).
+    does not reach an end, the policy goes on alone. An episode's info says what it cost in all: `search_simulations`,
+    `search_env_steps` (those of playing it for real not among them) and `search_tokens` (all that were sampled).
 
     Args:
         on_finish: called with each trajectory. on_tree: called with each tree when its search is done.
@@ -73,16 +72,16 @@ def play(
         EnvNotSearchable: the environment can't be brought back to where it was.
     """
     found: list[Trajectory] = []
-    require_searchable(pool.envs[0])
     for first in range(0, len(starts), len(pool)):
         part = starts[first : first + len(pool)]
         chosen, costs = _choose(searcher, policy, pool, part, setting, on_tree)
         again = [replace(start, prefix=(*start.prefix, *turns)) for start, turns in zip(part, chosen, strict=True)]
-        for trajectory, cost in zip(rollout(policy, pool, again, setting), costs, strict=True):
+        for start, trajectory, cost in zip(again, rollout(policy, pool, again, setting), costs, strict=True):
+            alone = sum(turn.action.sampled_tokens for turn in trajectory.turns[len(start.prefix) :])
             counted = {
                 "search_simulations": cost.simulations,
                 "search_env_steps": cost.env_steps,
-                "search_tokens": cost.tokens,
+                "search_tokens": cost.tokens + alone,
             }
             found.append(replace(trajectory, info={**trajectory.info, **counted}))
             if on_finish is not None:
@@ -124,9 +123,11 @@ def _choose(
 
 
 def commitment(rules: Rules, tree: Tree) -> list[Edge]:
-    """The part of a tree that is played: the path to its best ending, or the first edge of the likeliest path.
+    """The part of a tree that is played.
 
-    Without an ending, and without sight of outcomes, a path is the likeliest one or leads to the place of best value.
+    Where rules commit to a path, that to the ending of best outcome (of best value, where outcomes are not seen), or
+    the likeliest path where no ending was found. Where they commit to an action, the likeliest path's first edge,
+    unless an ending as good as `stop_at` is known.
     """
     if rules.commit == "action":
         best = tree.best_ending(rules.outcome) if rules.sees_outcome else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from sparring.episode import Moment
 from sparring.errors import InvalidConfig, unknown
@@ -23,8 +23,7 @@ def final_score(moment: Moment) -> float:
     """What the environment says at the end: `info["score"]`, or the return where it names none; 0 before the end."""
     if moment.stop is None:
         return 0.0
-    found = moment.info.get("score")
-    return float(found) if found is not None else sum(turn.reward for turn in moment.turns)
+    return moment.trajectory().score
 
 
 def edge_value(rules: Rules, edge: Edge) -> float:
@@ -44,24 +43,15 @@ def _counts(node: Node, edge: Edge) -> tuple[int, int]:
     return edge.visits + edge.in_flight, node.visits + under_way
 
 
-def by_ucb1(rules: Rules, node: Node, edge: Edge) -> float:
-    """`scores.ucb1`."""
-    return scores.ucb1(edge_value(rules, edge), *_counts(node, edge), rules.exploration)
+def _by(formula: Callable[[float, int, int, float], float]) -> Score:
+    def score(rules: Rules, node: Node, edge: Edge) -> float:
+        return formula(edge_value(rules, edge), *_counts(node, edge), rules.exploration)
+
+    score.__doc__ = f"`scores.{formula.__name__}`."
+    return score
 
 
-def by_ucb(rules: Rules, node: Node, edge: Edge) -> float:
-    """`scores.ucb`."""
-    return scores.ucb(edge_value(rules, edge), *_counts(node, edge), rules.exploration)
-
-
-def by_uct(rules: Rules, node: Node, edge: Edge) -> float:
-    """`scores.uct`."""
-    return scores.uct(edge_value(rules, edge), *_counts(node, edge), rules.exploration)
-
-
-def by_rest(rules: Rules, node: Node, edge: Edge) -> float:
-    """`scores.rest`."""
-    return scores.rest(edge_value(rules, edge), *_counts(node, edge), rules.exploration)
+by_ucb1, by_ucb, by_uct, by_rest = (_by(one) for one in (scores.ucb1, scores.ucb, scores.uct, scores.rest))
 
 
 def by_puct(rules: Rules, node: Node, edge: Edge) -> float:
@@ -141,9 +131,9 @@ def beam(rules: Rules, tree: Tree) -> list[Edge] | None:
             if fresh is not None:
                 return [*node.path, fresh]
         below = {edge.node.number: edge.node for node in level for edge in node.edges if edge.node and not edge.error}
-        alive = [
-            node for node in below.values() if not node.is_over and node.depth < (rules.max_depth or node.depth + 1)
-        ]
+        alive = [node for node in below.values() if not node.is_over]
+        if rules.max_depth is not None:
+            alive = [node for node in alive if node.depth < rules.max_depth]
         level = sorted(alive, key=lambda node: -(node.value or 0.0))[: rules.width]
     tree.root.is_closed = True
     return None
@@ -192,7 +182,7 @@ class Rules:
     revisit_endings: bool = False
     stop_at: float | None = 1.0
     merge_states: bool = False
-    commit: str = "path"
+    commit: Literal["action", "path"] = "path"
 
     def __post_init__(self) -> None:
         for name, low in (("samples", 1), ("children", 1), ("width", 1), ("exploration", 0)):

@@ -106,8 +106,8 @@ class Spent:
     Attributes:
         simulations: those that ended. env_steps: of the environment, replayed ones included.
         replayed_steps: those among them that only brought a state back.
-        tokens: sampled, by the policy and by critics. seconds: of searching. fork_seconds: of these in saving and
-            bringing back states.
+        tokens: sampled by the policy. seconds: from the beginning of a call until the tree was done, other trees' share
+            included. fork_seconds: in saving and bringing back its states.
     """
 
     simulations: int = 0

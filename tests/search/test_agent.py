@@ -1,10 +1,19 @@
 """Search as an agent of benchmarks."""
 
+from dataclasses import replace
+
 import pytest
 
 from sparring.agents.load import load_agent
+from sparring.agents.scripted import RandomPolicy
 from sparring.bench import BenchConfig, bench
+from sparring.envs.pool import EnvPool
+from sparring.episode import Setting, Start
 from sparring.errors import InvalidConfig, UnknownName
+from sparring.report import EpisodeRecord
+from sparring.search.engine import Budget
+from sparring.search.play import Searcher, play
+from sparring.search.rules import rules_of
 from sparring.settings import EnvConfig
 
 
@@ -14,6 +23,20 @@ def test_search_lifts_a_random_policy_and_says_what_it_cost(tmp_path):
     report = bench(agents, config, tmp_path)
     plain, searched = report.rows
     assert searched.errors == 0 and searched.score.estimate > plain.score.estimate
+
+
+def test_a_table_counts_all_tokens_that_a_search_sampled(tmp_path):
+    class OneToken:
+        version = 0
+
+        def act(self, prompts):
+            return [replace(action, token_ids=(1,), logprobs=(0.0,)) for action in RandomPolicy().act(prompts)]
+
+    searcher = Searcher(rules_of("best-of-n"), Budget(simulations=5))
+    with EnvPool(EnvConfig("NumberSearch-v1").maker(), 2) as pool:
+        [played] = play(searcher, OneToken(), pool, [Start(3)], Setting("NumberSearch-v1"))
+    assert played.info["search_tokens"] == played.info["search_env_steps"] > len(played.turns)
+    assert EpisodeRecord.of(played, "a", 0, 1.0).sampled_tokens == played.info["search_tokens"]
 
 
 @pytest.mark.parametrize("spec", ["search:mcts", "search:mcts@simulations=x:random"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +15,7 @@ from sparring.search.engine import Budget, plant, search, search_many
 from sparring.search.evaluators import estimate, playout, zero
 from sparring.search.rules import PRESETS, final_score, rules_of
 from sparring.search.tree import Tree, episode_along
+from sparring.types import Action
 from tests.search.worlds import (
     CHOICES,
     SETTING,
@@ -72,6 +73,64 @@ def test_greedy_misses_the_optimum_that_search_finds():
     found = search(env, uniform(), START, SETTING, rules=rules_of("mcts", **MANY), budget=Budget(simulations=200))
     assert final_score(found.best_ending(final_score).moment) == 1.0
     assert found.stopped == "a value of 1 was found"
+
+
+def test_a_search_may_begin_in_the_midst_of_an_episode():
+    env = TreeWorld(3)
+    whole = search(env, uniform(), START, SETTING, rules=rules_of("best-of-n"), budget=Budget(simulations=1))
+    turns = episode_along(whole.best_ending(final_score).path).turns[:1]
+    tree = search(env, uniform(), replace(START, prefix=turns), SETTING, rules=rules_of("mcts", **MANY, stop_at=None))
+    assert tree.root.moment.turns == turns and len(tree.endings()) == 9
+    over = episode_along(whole.best_ending(final_score).path).turns
+    ended = search(env, uniform(), replace(START, prefix=over), SETTING)
+    assert ended.stopped == "everything sampled was seen"
+
+
+def test_a_policy_whose_context_is_full_ends_the_search():
+    class Full:
+        version = 0
+
+        def act(self, prompts):
+            return [Action("", stop="context") for _ in prompts]
+
+    for method in ("best-of-n", "mcts"):
+        budget = Budget(simulations=None, tokens=10)
+        tree = search(TreeWorld(), Full(), START, SETTING, rules=rules_of(method), budget=budget)
+        assert tree.stopped == "everything sampled was seen" and tree.root.edges == []
+
+
+def test_an_environment_of_the_callers_is_not_closed():
+    class Closing(TreeWorld):
+        is_closed = False
+
+        def close(self):
+            self.is_closed = True
+
+    env = Closing(2, breaks_on=("left",))
+    tree = search(env, uniform(), START, SETTING, rules=rules_of("mcts", **MANY, stop_at=None))
+    assert tree.root.edge("left").error and not env.is_closed and len(tree.endings()) == 6
+
+
+def test_what_a_policy_keeps_for_a_search_is_freed():
+    class Keeping(LeftPolicy):
+        def __init__(self):
+            self.kept = set()
+
+        def act(self, prompts):
+            self.kept |= {prompt.episode for prompt in prompts}
+            return super().act(prompts)
+
+        def forget(self, episode):
+            self.kept.discard(episode)
+
+    policy = Keeping()
+    search(TreeWorld(), policy, START, SETTING)
+    assert policy.kept == set()
+
+
+def test_playouts_do_not_look_at_outcomes_that_the_rules_hide():
+    with pytest.raises(InvalidConfig, match="sees_outcome"):
+        search(TreeWorld(), uniform(), START, SETTING, rules=rules_of("mcts", sees_outcome=False))
 
 
 def test_means_converge_to_the_values_of_random_play():
@@ -266,4 +325,3 @@ def test_impossible_settings_teach():
         Budget(simulations=None)
     with pytest.raises(InvalidConfig, match="samples"):
         rules_of("mcts", samples=0)
-    assert len(list(itertools.chain(CHOICES))) == 3
