@@ -1,0 +1,194 @@
+"""Trees on disk: one JSON object a line, compressed with Zstandard.
+
+A tree is written with everything but its snapshots: one that is read again can be looked at, learned from, and searched
+further, for which its episode is then replayed from the reset. Places are written once, by what they show; the actions
+that led to them and what these earned stand at the edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sparring import trajectories
+from sparring.episode import Moment
+from sparring.errors import InvalidData
+from sparring.search.tree import Edge, Node, Spent, Tree
+from sparring.types import Action, Observation, Stop, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """An edge: `to` is the number of the node that it leads to; None before its first visit."""
+
+    action: Action
+    to: int | None = None
+    reward: float = 0.0
+    terminated: bool = False
+    truncated: bool = False
+    info: dict[str, Any] = field(default_factory=dict)
+    prior: float = 0.0
+    samples: int = 0
+    visits: int = 0
+    total: float = 0.0
+    critique: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A place. Its number is its position; `parent` and `edge` say which edge led here first (None at the root)."""
+
+    observation: Observation | None
+    parent: int | None = None
+    edge: int = 0
+    stop: Stop | None = None
+    error: str | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    edges: tuple[_Edge, ...] = ()
+    drawn: int = 0
+    visits: int = 0
+    value: float | None = None
+    is_expanded: bool = False
+    is_closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A tree, whose root stands at a moment of an episode."""
+
+    root: Moment
+    nodes: tuple[_Node, ...]
+    spent: Spent = field(default_factory=Spent)
+    stopped: str | None = None
+    error: str | None = None
+
+
+def write(path: Path, trees: Iterable[Tree]) -> int:
+    """Write a `.jsonl.zst` file of trees atomically, and return how many it holds."""
+    return trajectories.write_lines(path, map(to_json, trees))
+
+
+def read(path: Path) -> Iterator[Tree]:
+    """Read the trees of a file, or of all the `.jsonl.zst` files of a folder in the order of their names.
+
+    Raises:
+        InvalidData: nothing is there, or a line is no tree; the message names file, line and field.
+    """
+    return trajectories.read_lines(path, from_json, "trees")
+
+
+def to_json(tree: Tree) -> str:
+    """One line of JSON for a tree."""
+    nodes = tuple(_plain_node(node) for node in tree.nodes)
+    return trajectories.to_json(_Tree(tree.root.moment, nodes, tree.spent, tree.stopped, tree.error))
+
+
+def from_json(line: str) -> Tree:
+    """The inverse of `to_json`, but for snapshots.
+
+    Raises:
+        InvalidData: the line is no tree; the message names the field.
+    """
+    found = trajectories.parse(line, _Tree, "tree")
+    if not found.nodes or found.nodes[0].parent is not None:
+        raise InvalidData("a tree's first node must be its root, which has no parent")
+    nodes: list[Node] = []
+    for number, plain in enumerate(found.nodes):
+        node = _root(found, plain) if number == 0 else _node(number, plain, nodes, found.nodes)
+        node.edges = [
+            Edge(
+                one.action,
+                node,
+                prior=one.prior,
+                samples=one.samples,
+                visits=one.visits,
+                total=one.total,
+                critique=one.critique,
+                error=one.error,
+            )
+            for one in plain.edges
+        ]
+        nodes.append(node)
+        if number:
+            assert plain.parent is not None
+            node.came_by = nodes[plain.parent].edges[plain.edge]
+    for node, plain in zip(nodes, found.nodes, strict=True):
+        for edge, one in zip(node.edges, plain.edges, strict=True):
+            if one.to is not None:
+                if not 0 <= one.to < len(nodes):
+                    raise InvalidData(f"an edge leads to node {one.to}, but the tree has {len(nodes)}")
+                edge.node, edge.turn = nodes[one.to], _turn(node, one)
+    return Tree(nodes[0], nodes, found.spent, stopped=found.stopped, error=found.error)
+
+
+def _plain_node(node: Node) -> _Node:
+    by = node.came_by
+    return _Node(
+        node.moment.observation,
+        parent=None if by is None else by.parent.number,
+        edge=0 if by is None else by.parent.edges.index(by),
+        stop=node.moment.stop,
+        error=node.moment.error,
+        info=node.moment.info,
+        edges=tuple(_plain_edge(edge) for edge in node.edges),
+        drawn=node.drawn,
+        visits=node.visits,
+        value=node.value,
+        is_expanded=node.is_expanded,
+        is_closed=node.is_closed,
+    )
+
+
+def _plain_edge(edge: Edge) -> _Edge:
+    turn = edge.turn
+    return _Edge(
+        edge.action,
+        to=None if edge.node is None else edge.node.number,
+        reward=0.0 if turn is None else turn.reward,
+        terminated=turn is not None and turn.terminated,
+        truncated=turn is not None and turn.truncated,
+        info={} if turn is None else dict(turn.info),
+        prior=edge.prior,
+        samples=edge.samples,
+        visits=edge.visits,
+        total=edge.total,
+        critique=edge.critique,
+        error=edge.error,
+    )
+
+
+def _root(found: _Tree, plain: _Node) -> Node:
+    return _with_statistics(Node(0, found.root), plain)
+
+
+def _node(number: int, plain: _Node, before: list[Node], plains: tuple[_Node, ...]) -> Node:
+    """A node whose parent is among those `before` it."""
+    if plain.parent is None or not 0 <= plain.parent < number or plain.edge >= len(before[plain.parent].edges):
+        raise InvalidData(
+            f"node {number} must come by an edge of an earlier node, got edge {plain.edge} of {plain.parent}"
+        )
+    parent = before[plain.parent]
+    turn = _turn(parent, plains[plain.parent].edges[plain.edge])
+    moment = replace(
+        parent.moment,
+        turns=(*parent.moment.turns, turn),
+        observation=plain.observation,
+        stop=plain.stop,
+        error=plain.error,
+        info=plain.info,
+    )
+    return _with_statistics(Node(number, moment, parent.depth + 1), plain)
+
+
+def _with_statistics(node: Node, plain: _Node) -> Node:
+    node.drawn, node.visits, node.value = plain.drawn, plain.visits, plain.value
+    node.is_expanded, node.is_closed = plain.is_expanded, plain.is_closed
+    return node
+
+
+def _turn(parent: Node, edge: _Edge) -> Turn:
+    assert parent.moment.observation is not None
+    return Turn(parent.moment.observation, edge.action, edge.reward, edge.terminated, edge.truncated, edge.info)
