@@ -27,6 +27,7 @@ TRAINERS = {
     "digirl": "imitation of the turns that made progress, as critics of success see it (DigiRL)",
     "offline_archer": "ArCHer without playing: critic and policy from a file of episodes (IQL, AWR)",
     "dpo": "the better of two trajectories against the worse (DPO, cDPO, IPO, RPO, SimPO)",
+    "agent_q": "in each place of a search tree the action that came to more (Agent Q)",
     "iterated": "rounds of exploring and imitating or preferring: RFT, EEF, ETO, IPR",
     "off_policy": "learning from what older weights or others played (TOPR, CoPG)",
 }
@@ -38,6 +39,8 @@ sparring: a gym in which LLM agents learn by acting over many turns
   sparring play WebShop-v1                                play it yourself
   sparring check WebShop-v1                               run every conformance check on an environment
   sparring bench WebShop-v1 --agents random,oracle        score agents, with intervals and a table
+  sparring search WebShop-v1 --agent runs/demo            search a task, and look at the tree
+  sparring trees runs/agent-q/trees                       look at the trees of a run
   sparring train sft --run runs/first                     train an agent (trainers: {trainers})
   sparring webshop generate --products 1000 --seed 0 --out DIR
   sparring webshop build --items F --attributes F --out DIR
@@ -181,6 +184,99 @@ def _bench(
     print(f"\nThe report and all episodes are in {folder}")
 
 
+def _search(
+    env: tyro.conf.Positional[str],
+    /,
+    agent: str = "random",
+    method: str = "mcts",
+    split: str | None = None,
+    task: str | None = None,
+    episodes: int = 1,
+    seed: int = 0,
+    depth: int | None = None,
+    out: Path | None = None,
+    options: dict[str, str] | None = None,
+    max_turns: int | None = None,
+    wrappers: tuple[str, ...] = (),
+    memory: str = "full_history",
+    system: str | None = None,
+    environments: int = 16,
+) -> None:
+    """Let an agent search before it acts, and show the tree that it acted by.
+
+    Examples:
+        sparring search NumberSearch-v1
+        sparring search WebShop-v1 --agent runs/demo --method mcts@simulations=50 --split test --seed 3
+        sparring search WebShop-v1 --agent runs/demo --method best-first@env_steps=200 --episodes 8 --out runs/trees
+        sparring search WebShop-v1 --agent hf:smollm2 --method r-mcts@evaluator=debate@outcome=hidden
+
+    Args:
+        env: A registered id.
+        agent: What proposes the actions, named as for `sparring bench`.
+        method: mcts, agent-q, agent-r, lats, r-mcts, rest-mcts, best-first, beam or best-of-n, and settings behind it:
+            budgets (@simulations=50, @env_steps=, @tokens=, @seconds=), @samples=, @children=, @max_depth=, @width=,
+            @exploration=, @at_once=, @evaluator=playout|score|debate|agreement, @critique=asked, @outcome=hidden.
+        split: Draw the tasks from this split.
+        task: Search this task.
+        episodes: How many, with seeds from --seed on.
+        seed: Seed of the first episode.
+        depth: Show so many turns below a tree's root; by default all.
+        out: Folder for the trees (also as text) and the episodes.
+        options: Keyword arguments of the environment, as name value pairs.
+        max_turns: Cut an episode after this many turns; by default the environment's own limit.
+        wrappers: Named wrappers, innermost first, for an agent that brings none of its own.
+        memory: Memory style of its prompts: full_history, window(k) or last_observation.
+        system: A system message for its prompts.
+        environments: How many to search in at once.
+    """
+    from sparring.search import command
+    from sparring.settings import EnvConfig
+
+    searched = command.search_tasks(
+        EnvConfig(env, options or {}, wrappers, max_turns),
+        agent,
+        method,
+        split=split,
+        task=task,
+        episodes=episodes,
+        seed=seed,
+        memory=memory,
+        system=system,
+        environments=environments,
+    )
+    console = Console()
+    for text in command.show_episodes(searched, width=console.width, colours=console.is_terminal, max_depth=depth):
+        print(text)
+    if out is not None:
+        command.write(searched, out)
+        print(f"Trees and episodes are in {out}")
+
+
+def _trees(
+    path: tyro.conf.Positional[Path],
+    /,
+    number: int | None = None,
+    json: bool = False,
+    depth: int | None = None,
+) -> None:
+    """Show the search trees of a file, or of a run's folder of them.
+
+    Examples:
+        sparring trees runs/agent-q/trees --number 0 --depth 3
+        sparring trees runs/trees/trees.jsonl.zst --number 0 --json > tree.json
+
+    Args:
+        path: A .jsonl.zst file of trees, or a folder of them.
+        number: Show this one alone, counted from 0.
+        json: As JSON, a line a tree.
+        depth: Show so many turns below a tree's root; by default all.
+    """
+    from sparring.search import command
+
+    for text in command.show_file(path, number=number, json=json, max_depth=depth, width=Console().width):
+        print(text)
+
+
 def _check(env: tyro.conf.Positional[str], /, options: dict[str, str] | None = None) -> None:
     """Run every conformance check on an environment; exits 1 if one fails.
 
@@ -300,7 +396,14 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         SparringError: what `main` prints in one line.
     """
-    simple: dict[str, Callable[..., None]] = {"envs": _envs, "play": _play, "bench": _bench, "check": _check}
+    simple: dict[str, Callable[..., None]] = {
+        "envs": _envs,
+        "play": _play,
+        "bench": _bench,
+        "check": _check,
+        "search": _search,
+        "trees": _trees,
+    }
     nested: dict[str, Callable[[Sequence[str]], None]] = {"train": _train, "webshop": _webshop}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE.format(trainers=", ".join(TRAINERS)))

@@ -2,30 +2,125 @@
 
     sparring bench WebShop-v1 --agents runs/demo,search:mcts:runs/demo --tasks 50
     sparring bench WebShop-v1 --agents search:best-of-n@simulations=20:runs/demo,search:mcts@env_steps=300:runs/demo
+    sparring bench WebShop-v1 --agents search:r-mcts@evaluator=debate@outcome=hidden:hf:smollm2 --tasks 5
 
-METHOD is one of `sparring.search.rules.PRESETS`, with settings behind it: those of `Budget` (simulations, env_steps,
-tokens, seconds), `at_once`, and the numbers of `Rules` (samples, children, exploration, max_depth, width).
+METHOD is one of `sparring.search.rules.PRESETS`, with settings behind it:
 
-Places are valued by playouts, and the search sees what the environment says of an ending before the agent commits to
-it, as in the published methods: a simulator is a privilege, so compare with best-of-n at an equal budget, not with an
-agent that plays once.
+| setting | what it says |
+|---|---|
+| `simulations`, `env_steps`, `tokens`, `seconds` | the budget of a search (50 simulations where none is given) |
+| `at_once` | simulations at once in one tree, by virtual loss (4) |
+| `samples`, `children`, `max_depth`, `width`, `exploration` | as `Rules` has them |
+| `evaluator` | what a place is worth: `playout` (default), `score`, `debate` or `agreement` |
+| `critique` | `asked` lets the agent's own policy rank its proposals (Agent Q) |
+| `outcome` | `hidden` keeps the search from seeing what the environment says of an ending |
+
+All judges are the agent's own policy. Unless its outcome is hidden, a search sees what an ending is worth before the
+agent commits to it, as in the published methods: a simulator is a privilege, so compare with best-of-n at an equal
+budget, not with an agent that plays once.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from sparring.agents.load import Agent, load_agent
 from sparring.errors import InvalidConfig, unknown
+from sparring.search.asking import Judge
+from sparring.search.critique import ranking
+from sparring.search.debate import debate
 from sparring.search.engine import Budget
-from sparring.search.evaluators import playout
+from sparring.search.evaluators import Evaluator, estimate, playout
 from sparring.search.play import Searcher, play
 from sparring.search.rules import rules_of
+from sparring.search.self_consistency import scored_and_agreed
+from sparring.search.verdicts import SCORES, verdicts
+from sparring.types import Policy
 
 _BUDGETS = ("simulations", "env_steps", "tokens", "seconds")
 _WHOLE = ("samples", "children", "max_depth", "width")
-_SETTINGS = (*_BUDGETS, "at_once", *_WHOLE, "exploration")
+_NUMBERS = (*_BUDGETS, "at_once", *_WHOLE, "exploration")
+_EVALUATORS: Mapping[str, Callable[[Policy], Evaluator]] = {
+    "playout": lambda policy: playout,
+    "score": lambda policy: estimate(verdicts(Judge(policy), SCORES)),
+    "debate": lambda policy: estimate(debate(Judge(policy))),
+    "agreement": lambda policy: scored_and_agreed(Judge(policy)),
+}
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "evaluator": tuple(_EVALUATORS),
+    "critique": ("none", "asked"),
+    "outcome": ("seen", "hidden"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpec:
+    """What `search:METHOD[@NAME=VALUE]:AGENT` says.
+
+    Attributes:
+        method: its name. agent: the spec of the agent inside. numbers, words: the settings.
+    """
+
+    method: str
+    agent: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, spec: str) -> SearchSpec:
+        """Read it.
+
+        Raises:
+            UnknownName: no such setting or word. InvalidConfig: no agent, or a value that is no number above 0.
+        """
+        _, _, rest = spec.partition(":")
+        how, _, agent = rest.partition(":")
+        if not agent:
+            raise InvalidConfig(f'"{spec}" must be search:METHOD:AGENT, such as search:mcts:runs/demo')
+        method, *given = how.split("@")
+        numbers: dict[str, float] = {}
+        words: dict[str, str] = {}
+        for one in given:
+            name, _, value = one.partition("=")
+            if name in _WORDS:
+                if value not in _WORDS[name]:
+                    raise unknown(name, value, _WORDS[name], f'It stands in the agent "{spec}".')
+                words[name] = value
+            elif name in _NUMBERS:
+                numbers[name] = _number(spec, name, value)
+            else:
+                raise unknown("setting", name, (*_NUMBERS, *_WORDS), f'It stands in the agent "{spec}".')
+        return cls(method, agent, numbers, words)
+
+    def searcher(self, policy: Policy) -> Searcher:
+        """The search, judged by `policy` where it is judged.
+
+        Raises:
+            UnknownName: no such method. InvalidConfig: settings that don't fit together.
+        """
+        whole = {name: int(self.numbers[name]) for name in _WHOLE if name in self.numbers}
+        rest = {"exploration": self.numbers["exploration"]} if "exploration" in self.numbers else {}
+        hidden = self.words.get("outcome") == "hidden"
+        evaluator = self.words.get("evaluator", "playout")
+        if hidden and evaluator == "playout":
+            raise InvalidConfig(
+                "a playout is worth what the environment says at its end: outcome=hidden needs an evaluator that "
+                f"judges for itself, one of {', '.join(name for name in _EVALUATORS if name != 'playout')}"
+            )
+        limits = {
+            name: self.numbers[name] if name == "seconds" else int(self.numbers[name])
+            for name in _BUDGETS
+            if name in self.numbers
+        }
+        return Searcher(
+            rules_of(self.method, **whole, **rest, sees_outcome=not hidden),
+            Budget(**({"simulations": None} | limits)) if limits else Budget(),  # type: ignore[arg-type]
+            _EVALUATORS[evaluator](policy),
+            critic=ranking(Judge(policy)) if self.words.get("critique") == "asked" else None,
+            simulations_at_once=int(self.numbers.get("at_once", 4)),
+        )
 
 
 def search_agent(
@@ -38,27 +133,9 @@ def search_agent(
     Raises:
         UnknownName: no such method, setting or agent. InvalidConfig: a value that is no number above 0.
     """
-    _, _, rest = spec.partition(":")
-    how, _, inner = rest.partition(":")
-    if not inner:
-        raise InvalidConfig(f'"{spec}" must be search:METHOD:AGENT, such as search:mcts:runs/demo')
-    method, *given = how.split("@")
-    values: dict[str, float] = {}
-    for one in given:
-        name, _, value = one.partition("=")
-        if name not in _SETTINGS:
-            raise unknown("setting", name, _SETTINGS, f'It stands in the agent "{spec}".')
-        values[name] = _number(spec, name, value)
-    changes = {name: int(values[name]) for name in _WHOLE if name in values}
-    exploration = {"exploration": values["exploration"]} if "exploration" in values else {}
-    limits = {name: values[name] if name == "seconds" else int(values[name]) for name in _BUDGETS if name in values}
-    searcher = Searcher(
-        rules_of(method, **changes, **exploration),
-        Budget(**({"simulations": None} | limits)) if limits else Budget(),  # type: ignore[arg-type]
-        playout,
-        simulations_at_once=int(values.get("at_once", 4)),
-    )
-    agent = load_agent(inner, wrappers=wrappers, memory=memory, system=system)
+    found = SearchSpec.parse(spec)
+    agent = load_agent(found.agent, wrappers=wrappers, memory=memory, system=system)
+    searcher = found.searcher(agent.policy)
     return replace(agent, name=spec, greedy=None, play=functools.partial(play, searcher))
 
 

@@ -21,6 +21,7 @@ from sparring.errors import InvalidConfig, InvalidData
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers import (
+    agent_q,
     archer,
     digirl,
     dpo,
@@ -39,6 +40,7 @@ from sparring.trainers.pair_update import PreferenceConfig
 from sparring.trainers.policy_update import ObjectiveConfig
 from sparring.trainers.rounds import LearningConfig
 from sparring.trainers.session import LoopConfig
+from sparring.trainers.trees import SearchConfig
 from sparring.trainers.turn_critic import TurnCriticConfig
 from sparring.types import Trajectory
 
@@ -230,7 +232,23 @@ def iterated_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig, 
     )
 
 
+def agent_q_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> agent_q.Config:
+    return agent_q.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        search=SearchConfig("agent-q", trees=5, simulations=6, save_every=3),
+        critique="asked",
+        threshold=0.05,
+        environments=4,
+    )
+
+
 TRAINERS = [
+    pytest.param(agent_q, agent_q_config, id="agent_q"),
     pytest.param(grpo, grpo_config, id="grpo"),
     pytest.param(sft, sft_config, id="sft"),
     pytest.param(ppo, ppo_config, id="ppo"),
