@@ -40,7 +40,7 @@ sparring: a gym in which LLM agents learn by acting over many turns
   sparring check WebShop-v1                               run every conformance check on an environment
   sparring bench WebShop-v1 --agents random,oracle        score agents, with intervals and a table
   sparring search WebShop-v1 --agent runs/demo            search a task, and look at the tree
-  sparring trees runs/agent-q/trees                       look at the trees of a run
+  sparring trees runs/agent-q                             look at the trees of a run
   sparring train sft --run runs/first                     train an agent (trainers: {trainers})
   sparring webshop generate --products 1000 --seed 0 --out DIR
   sparring webshop build --items F --attributes F --out DIR
@@ -262,11 +262,11 @@ def _trees(
     """Show the search trees of a file, or of a run's folder of them.
 
     Examples:
-        sparring trees runs/agent-q/trees --number 0 --depth 3
-        sparring trees runs/trees/trees.jsonl.zst --number 0 --json > tree.json
+        sparring trees runs/agent-q --number 0 --depth 3
+        sparring trees runs/agent-q/trees/step-000010.jsonl.zst --number 0 --json > tree.json
 
     Args:
-        path: A .jsonl.zst file of trees, or a folder of them.
+        path: A run folder, or a .jsonl.zst file of trees, or a folder of such files.
         number: Show this one alone, counted from 0.
         json: As JSON, a line a tree.
         depth: Show so many turns below a tree's root; by default all.

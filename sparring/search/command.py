@@ -85,11 +85,11 @@ def search_tasks(
 
 
 def write(searched: Searched, out: Path) -> None:
-    """Write trees, each as text too, and episodes into a folder."""
-    files.write(out / "trees.jsonl.zst", searched.trees)
-    trajectories.write(out / "episodes.jsonl.zst", searched.episodes)
+    """Write trees (each as text too) and episodes into a folder, as they lie in a run's."""
+    files.write(out / "trees" / "searched.jsonl.zst", searched.trees)
+    trajectories.write(out / "trajectories" / "searched.jsonl.zst", searched.episodes)
     for number, tree in enumerate(searched.trees):
-        write_atomic(out / f"tree-{number}.txt", render(tree, searched.rules))
+        write_atomic(out / "trees" / f"tree-{number}.txt", render(tree, searched.rules))
 
 
 def show_episodes(searched: Searched, *, width: int, colours: bool, max_depth: int | None = None) -> Iterator[str]:
@@ -103,14 +103,15 @@ def show_episodes(searched: Searched, *, width: int, colours: bool, max_depth: i
 
 
 def show_file(path: Path, *, number: int | None, json: bool, max_depth: int | None, width: int) -> Iterator[str]:
-    """The trees of a file or a folder as text, or as JSON.
+    """The trees of a file, a folder or a run as text, or as JSON.
 
     Args:
+        path: a file of trees, or a folder of them, or one that has such a folder `trees`.
         number: of the one to show, from 0; None for all.
     Raises:
         InvalidData: nothing is there, a line is no tree, or there is none of that number.
     """
-    trees = files.read(path)
+    trees = files.read(path / "trees" if (path / "trees").is_dir() else path)
     chosen = list(trees) if number is None else list(islice(trees, number, number + 1))
     if not chosen:
         raise InvalidData(f"{path} holds no tree{'' if number is None else f' number {number}, counted from 0'}")

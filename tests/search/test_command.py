@@ -20,14 +20,14 @@ from tests.search.worlds import SETTING, START, TreeWorld, uniform
 def test_search_shows_its_tree_and_keeps_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.run(["search", "NumberSearch-v1", "--method", "mcts@simulations=6", "--episodes", "2", "--out", str(tmp_path)])
     shown = capsys.readouterr().out
-    assert shown.count("simulations, ") == 2 and "★" in shown and "score" in shown
-    trees = list(files.read(tmp_path / "trees.jsonl.zst"))
+    assert shown.count(" places, ") == 2 and "★" in shown and "score" in shown
+    trees = list(files.read(tmp_path / "trees" / "searched.jsonl.zst"))
     assert len(trees) == 2 and all(1 <= tree.spent.simulations <= 6 for tree in trees)
-    assert len(list(trajectories.read(tmp_path / "episodes.jsonl.zst"))) == 2
-    assert "★" in (tmp_path / "tree-1.txt").read_text()
+    assert len(list(trajectories.read(tmp_path / "trajectories" / "searched.jsonl.zst"))) == 2
+    assert "★" in (tmp_path / "trees" / "tree-1.txt").read_text()
     cli.run(["trees", str(tmp_path), "--number", "1", "--json"])
     assert files.from_json(capsys.readouterr().out).spent == trees[1].spent
-    cli.run(["trees", str(tmp_path / "trees.jsonl.zst"), "--depth", "1"])
+    cli.run(["trees", str(tmp_path / "trees" / "searched.jsonl.zst"), "--depth", "1"])
     assert "places below" in capsys.readouterr().out
     with pytest.raises(InvalidData, match="no tree number 7"):
         cli.run(["trees", str(tmp_path), "--number", "7"])
@@ -36,7 +36,7 @@ def test_search_shows_its_tree_and_keeps_it(tmp_path: Path, capsys: pytest.Captu
 def test_searches_with_one_seed_are_equal(tmp_path: Path) -> None:
     for name in ("a", "b"):
         cli.run(["search", "NumberSearch-v1", "--seed", "5", "--out", str(tmp_path / name)])
-    one, other = ((tmp_path / name / "episodes.jsonl.zst").read_bytes() for name in ("a", "b"))
+    one, other = ((tmp_path / name / "trajectories" / "searched.jsonl.zst").read_bytes() for name in ("a", "b"))
     assert one == other
 
 
