@@ -34,6 +34,7 @@ class EpisodeRecord:
     """One episode in figures.
 
     Attributes:
+        turns: of the episode. env_steps: those and the steps of a search before it.
         seconds: wall-clock time since the episode before it ended.
         cluster: what the task shares with others, as the environment named it; empty where it named nothing.
     """
@@ -50,6 +51,7 @@ class EpisodeRecord:
     stop: str
     error: str | None = None
     cluster: str = ""
+    env_steps: int = 0
 
     @classmethod
     def of(cls, trajectory: Trajectory, task: str, seed: int, seconds: float) -> EpisodeRecord:
@@ -70,6 +72,7 @@ class EpisodeRecord:
             stop=str(trajectory.stop),
             error=trajectory.error,
             cluster=trajectory.cluster,
+            env_steps=len(trajectory.turns) + int(trajectory.info.get("search_env_steps", 0)),
         )
 
     @property
@@ -87,7 +90,7 @@ class Row:
         effective_clusters: how many clusters of equal size would weigh as evenly.
         score, total_reward: means, with bootstrap intervals over clusters. success: rate, with Wilson's interval,
             whose trials are worth what the clusters leave of them.
-        turns, sampled_tokens, prompt_tokens, seconds: means an episode.
+        turns, prompt_tokens, seconds: means an episode. env_steps, sampled_tokens: those of a search included.
         errors: episodes that the environment failed in, left out of all means; `first_error` is one of them.
         stops: why the others ended, counted. seed_scores: spread of the mean score over the seeds.
     """
@@ -105,6 +108,7 @@ class Row:
     success: Interval | None = None
     total_reward: Interval | None = None
     turns: float = math.nan
+    env_steps: float = math.nan
     sampled_tokens: float = math.nan
     prompt_tokens: float = math.nan
     seconds: float = math.nan
@@ -237,6 +241,7 @@ def summarise(
         success=rate_interval([float(record.success) for record in whole], drawn),
         total_reward=mean_interval([record.total_reward for record in whole], drawn, rng=rng),
         turns=_mean([record.turns for record in whole]),
+        env_steps=_mean([max(record.env_steps, record.turns) for record in whole]),
         sampled_tokens=_mean([record.sampled_tokens for record in whole]),
         prompt_tokens=_mean([record.prompt_tokens for record in whole]),
         seconds=_mean([record.seconds for record in whole]),
@@ -329,8 +334,8 @@ def _sentence(setting: Mapping[str, Any]) -> str:
 
 
 def _row_table(rows: Sequence[Row]) -> list[str]:
-    head = ("agent", "score", "success", "return", "turns", "tokens", "s/episode", "episodes", "errors")
-    lines = [_line((*head, "wrappers", "memory")), _line(["---"] * 11)]
+    head = ("agent", "score", "success", "return", "turns", "env steps", "tokens", "s/episode", "episodes", "errors")
+    lines = [_line((*head, "wrappers", "memory")), _line(["---"] * 12)]
     for row in rows:
         lines.append(
             _line(
@@ -340,6 +345,7 @@ def _row_table(rows: Sequence[Row]) -> list[str]:
                     _interval(row.success),
                     _interval(row.total_reward),
                     _number(row.turns, 1),
+                    _number(row.env_steps, 1),
                     _number(row.sampled_tokens, 0),
                     _seconds(row.seconds),
                     row.episodes,

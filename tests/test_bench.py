@@ -181,7 +181,7 @@ def test_an_agent_of_nothing_but_errors_has_no_figures() -> None:
     row = summarise([record], agent="unlucky", rng=np.random.default_rng(0))
     assert (row.score, row.episodes, row.errors, row.first_error) == (None, 0, 1, "boom")
     text = Report("t", {}, (row,), ()).to_markdown()
-    assert "| unlucky | – | – | – | – | – | – | 0 | 1 |" in text
+    assert "| unlucky | – | – | – | – | – | – | – | 0 | 1 |" in text
     assert json.loads(Report("t", {}, (row,), ()).to_json())["rows"][0]["turns"] is None
     good = EpisodeRecord("t", 0, 1.0, True, 1.0, 1, 0, 0, 0.1, "terminated")
     assert compare({"a": [good], "b": [record]}, "a", rng=np.random.default_rng(0)) == ()

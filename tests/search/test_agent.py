@@ -49,3 +49,11 @@ def test_an_impossible_search_teaches(spec):
 def test_an_unknown_search_names_what_there_is(spec):
     with pytest.raises(UnknownName):
         load_agent(spec)
+
+
+def test_a_table_counts_the_steps_of_the_search_and_of_the_episode():
+    searcher = Searcher(rules_of("best-of-n"), Budget(simulations=5))
+    with EnvPool(EnvConfig("NumberSearch-v1").maker(), 2) as pool:
+        [played] = play(searcher, RandomPolicy(), pool, [Start(3)], Setting("NumberSearch-v1"))
+    found = EpisodeRecord.of(played, "a", 0, 1.0)
+    assert found.env_steps == len(played.turns) + played.info["search_env_steps"] > 5
