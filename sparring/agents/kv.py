@@ -151,9 +151,14 @@ class KeyValuePool(Cache):  # type: ignore[misc]
             0, self.layout.places(pool.shape[1], self.positions), states.reshape(-1, width)
         )
 
-    def grow(self, slots: int, positions: int) -> None:
-        """Make room for at least so many slots and positions; what is held stays."""
-        slots = max(slots, self.slots)
+    def grow(self, slots: int, positions: int, most_slots: int = 0) -> None:
+        """Make room for at least so many slots and positions; what is held stays.
+
+        Args:
+            most_slots: as far as to so many, slots grow by half of what there is, so that one more slot at a time does
+                not move everything each time.
+        """
+        slots = max(slots, min(self.slots * 3 // 2, most_slots)) if slots > self.slots else self.slots
         if positions > self.positions:
             positions = -(-max(positions, self.positions * 3 // 2) // _POSITIONS_STEP) * _POSITIONS_STEP
         else:

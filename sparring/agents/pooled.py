@@ -112,7 +112,7 @@ class PooledRunner:
                 taken.add(slot)
         needed = seats.count(None)
         free = [slot for slot, owner in enumerate(self._owner) if not owner and slot not in taken]
-        extra = min(needed - len(free), max(self._limit(0), len(episodes)) - len(self._owner))
+        extra = min(needed - len(free), max(min(self._max_slots, self._fitting(0)), len(episodes)) - len(self._owner))
         if extra > 0:
             free += range(len(self._owner), len(self._owner) + extra)
             self._held += [[] for _ in range(extra)]
@@ -136,19 +136,19 @@ class PooledRunner:
             self._row_slot.append(slot)
         self._to_front(self._row_slot)
 
-    def _limit(self, positions: int) -> int:
-        """How many slots of at least so many positions may be held."""
+    def _fitting(self, positions: int) -> int:
+        """How many slots of at least so many positions the memory has room for."""
         slot_bytes = max(positions, self._pool.positions) * self._pool.token_bytes()
-        return min(self._max_slots, self._max_bytes // slot_bytes) if slot_bytes else self._max_slots
+        return self._max_bytes // slot_bytes if slot_bytes else self._max_slots
 
     def _reserve(self, positions: int) -> None:
         """Make room for rows of so many positions, at the cost of slots outside the batch where memory is short."""
-        limit = max(self._limit(positions), len(self._row_slot))
+        limit = max(self._fitting(positions), len(self._row_slot))
         for slot in range(limit, len(self._owner)):
             self.forget(self._owner[slot])
         del self._held[limit:], self._owner[limit:], self._used[limit:]
-        self._pool.keep_first(len(self._owner))
-        self._pool.grow(len(self._owner), positions)
+        self._pool.keep_first(limit)
+        self._pool.grow(len(self._owner), positions, min(limit, self._max_slots))
 
     def _to_front(self, slots: Sequence[int]) -> None:
         """Swap slots until the given ones are the first."""
@@ -157,7 +157,7 @@ class PooledRunner:
         inside = [slot for slot in range(len(slots)) if slot not in wanted]
         if not outside:
             return
-        self._pool.grow(len(self._owner), 0)
+        self._pool.grow(len(self._owner), 0, min(self._fitting(0), self._max_slots))
         for here, there in zip(inside, outside, strict=True):
             self._pool.swap(here, there, max(len(self._held[here]), len(self._held[there])))
             self._held[here], self._held[there] = self._held[there], self._held[here]

@@ -150,10 +150,10 @@ def search_many(
 
 
 class _Lane:
-    """A simulation under way in an environment of the pool."""
+    """A simulation under way in an environment of the pool, of its tree the one of a number (of at most `width`)."""
 
-    def __init__(self, slot: int, tree: Tree, simulation: Simulation) -> None:
-        self.slot, self.tree, self.simulation = slot, tree, simulation
+    def __init__(self, slot: int, number: int, tree: Tree, simulation: Simulation) -> None:
+        self.slot, self.number, self.tree, self.simulation = slot, number, tree, simulation
         self.call: Call | None = None
         self.is_done = False
 
@@ -181,7 +181,6 @@ class _Search:
         self.pool, self.policy, self.rules = pool, policy, rules
         self.evaluator, self.budget, self.critic, self.width = evaluator, budget, critic, width
         self._act = policy.act  # one bound method, so that all requests to it are one batch
-        self._keys: set[str] = set()
 
     def run(self, trees: Sequence[Tree], on_finish: Callable[[Tree], None] | None) -> None:
         began = time.perf_counter()
@@ -202,21 +201,23 @@ class _Search:
                 for tree in [one for one in active if not one.running and self._is_done(one, seconds)]:
                     tree.spent.seconds += time.perf_counter() - began
                     active.remove(tree)
+                    self._forget(tree)
                     if on_finish is not None:
                         on_finish(tree)
         finally:
             for lane in lanes:  # an interrupted simulation leaves no trace in the statistics
                 lane.simulation.close()
                 lane.end()
-            self._forget()
+            for tree in active:
+                self._forget(tree)
 
-    def _forget(self) -> None:
-        """Let the policy free what it keeps for the simulations."""
+    def _forget(self, tree: Tree) -> None:
+        """Let the policy free what it keeps for a tree's simulations."""
         forget = getattr(self.policy, "forget", None)
         if forget is not None:
-            for key in self._keys:
+            for number in range(self.width):
                 for index in range(self.rules.samples):
-                    forget(cache_key(key, index))
+                    forget(cache_key(f"{id(tree)}:{number}", index))
 
     def _is_done(self, tree: Tree, seconds: float) -> bool:
         if tree.stopped is None:
@@ -244,7 +245,10 @@ class _Search:
                         tree.stopped = "no place is left to look at"
                     continue
                 slot = free.pop()
-                lane = _Lane(slot, tree, self._simulate(tree, path, slot))
+                # What the policy keeps of a tree's last simulation serves its next one, which shares a beginning.
+                taken = {lane.number for lane in lanes if lane.tree is tree and not lane.is_done}
+                number = next(number for number in range(self.width) if number not in taken)
+                lane = _Lane(slot, number, tree, self._simulate(tree, path, slot, number))
                 tree.running += 1
                 lanes.append(lane)
                 self._advance(lane, None, first=True)
@@ -285,11 +289,10 @@ class _Search:
             lane.tree.error = lane.tree.stopped = str(error)
             self.pool.replace(lane.slot)
 
-    def _simulate(self, tree: Tree, path: list[Edge], slot: int) -> Simulation:
+    def _simulate(self, tree: Tree, path: list[Edge], slot: int, number: int) -> Simulation:
         """Follow a path, add a place, value it, and back the value up."""
         rules, env = self.rules, self.pool.envs[slot]
-        place = Place(tree, tree.root, env, self.policy, rules, [], f"{id(tree)}:{slot}")
-        self._keys.add(place.key)
+        place = Place(tree, tree.root, env, self.policy, rules, [], f"{id(tree)}:{number}")
         at = tree.root
         try:
             for edge in path:

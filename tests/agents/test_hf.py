@@ -14,6 +14,7 @@ import torch
 import transformers
 
 from sparring.agents.hf import HFPolicy
+from sparring.agents.kv import KeyValuePool
 from sparring.agents.models import Lora, load_model
 from sparring.agents.plain import PlainRunner
 from sparring.agents.pooled import PooledRunner
@@ -370,3 +371,30 @@ def test_episodes_come_back_as_the_tokens_that_were_seen(tiny: tuple[Any, Any], 
 def test_settings_outside_their_range_are_refused(tiny: tuple[Any, Any], settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidConfig):
         HFPolicy(*tiny, **settings)
+
+
+@pytest.mark.parametrize("max_slots", [24, 256])
+def test_episodes_that_come_one_by_one_move_the_kept_keys_seldom(
+    tiny: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, max_slots: int
+) -> None:
+    """Growing slot by slot, or to and fro between a large batch and small ones, would copy the pool each time."""
+    moved = []
+    grow, keep_first = KeyValuePool.grow, KeyValuePool.keep_first
+
+    def counted_grow(self: KeyValuePool, *arguments: int) -> None:
+        before = self.slots, self.positions
+        grow(self, *arguments)
+        moved.extend([before] * ((self.slots, self.positions) != before))
+
+    def counted_keep(self: KeyValuePool, slots: int) -> None:
+        moved.extend([(self.slots, 0)] * (slots < self.slots))
+        keep_first(self, slots)
+
+    monkeypatch.setattr(KeyValuePool, "grow", counted_grow)
+    monkeypatch.setattr(KeyValuePool, "keep_first", counted_keep)
+    policy = HFPolicy(*tiny, max_new_tokens=4, max_slots=max_slots)
+    for count in [*([1] * 60), 40, 3, 40, 3, 40]:
+        policy.act([Talk(len(moved) * 1000 + key, ACTIONS).prompt() for key in range(count)])
+    for key in range(60):
+        policy.act([Talk(key, ACTIONS).prompt()])
+    assert len(moved) <= 14
