@@ -14,6 +14,7 @@ METHOD is one of `sparring.search.rules.PRESETS`, with settings behind it:
 | `evaluator` | what a place is worth: `playout` (default), `score`, `debate` or `agreement` |
 | `critique` | `asked` lets the agent's own policy rank its proposals (Agent Q) |
 | `outcome` | `hidden` keeps the search from seeing what the environment says of an ending |
+| `states` | `merged` takes places in equal states for one |
 
 All judges are the agent's own policy. Unless its outcome is hidden, a search sees what an ending is worth before the
 agent commits to it, as in the published methods: a simulator is a privilege, so compare with best-of-n at an equal
@@ -52,6 +53,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "evaluator": tuple(_EVALUATORS),
     "critique": ("none", "asked"),
     "outcome": ("seen", "hidden"),
+    "states": ("apart", "merged"),
 }
 
 
@@ -103,6 +105,7 @@ class SearchSpec:
         whole = {name: int(self.numbers[name]) for name in _WHOLE if name in self.numbers}
         rest = {"exploration": self.numbers["exploration"]} if "exploration" in self.numbers else {}
         hidden = self.words.get("outcome") == "hidden"
+        merged = self.words.get("states") == "merged"
         evaluator = self.words.get("evaluator", "playout")
         if hidden and evaluator == "playout":
             raise InvalidConfig(
@@ -115,7 +118,7 @@ class SearchSpec:
             if name in self.numbers
         }
         return Searcher(
-            rules_of(self.method, **whole, **rest, sees_outcome=not hidden),
+            rules_of(self.method, **whole, **rest, sees_outcome=not hidden, merge_states=merged),
             Budget(**({"simulations": None} | limits)) if limits else Budget(),  # type: ignore[arg-type]
             _EVALUATORS[evaluator](policy),
             critic=ranking(Judge(policy)) if self.words.get("critique") == "asked" else None,

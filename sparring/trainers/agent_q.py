@@ -154,7 +154,7 @@ def prefer(
         for tree in forest.trees
         for pair in node_pairs(tree, forest.rules, threshold=config.threshold, min_visits=config.min_visits)
     ]
-    if config.search.save_every and step % config.search.save_every == 0:
+    if config.search.saves(step):
         preferences.write(run.path / "pairs" / f"step-{step:06d}.jsonl.zst", pairs)
     return update_on_pairs(
         config.preference,

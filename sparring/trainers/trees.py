@@ -46,13 +46,17 @@ class SearchConfig:
     at_once: int = 1
     """Simulations at once in one tree (virtual loss); 1 is exact, and the trees fill the model's batch."""
     save_every: int = 1
-    """Rounds between files of trees in the run's `trees/`; 0 for none."""
+    """Rounds from one file of trees in the run's `trees/` to the next, the first round's included; 0 for none."""
 
     def __post_init__(self) -> None:
         for name, low in (("trees", 1), ("simulations", 1), ("at_once", 1), ("save_every", 0)):
             if getattr(self, name) < low:
                 raise InvalidConfig(f"search.{name} must be at least {low}, got {getattr(self, name)}")
         self.rules()
+
+    def saves(self, round: int) -> bool:
+        """Whether a round's trees are kept."""
+        return self.save_every > 0 and (round - 1) % self.save_every == 0
 
     def rules(self, **changes: Any) -> Rules:
         """The method's rules under these settings, and with a trainer's own changes.
@@ -100,7 +104,7 @@ class Forest:
 
     def save_if_due(self, config: SearchConfig, run: RunFolder, round: int) -> None:
         """Write the trees of a round to the run's `trees/` where its turn has come."""
-        if config.save_every and round % config.save_every == 0:
+        if config.saves(round):
             files.write(run.path / "trees" / f"step-{round:06d}.jsonl.zst", self.trees)
 
 
