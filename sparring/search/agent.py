@@ -43,11 +43,11 @@ from sparring.types import Policy
 _BUDGETS = ("simulations", "env_steps", "tokens", "seconds")
 _WHOLE = ("samples", "children", "max_depth", "width")
 _NUMBERS = (*_BUDGETS, "at_once", *_WHOLE, "exploration")
-_EVALUATORS: Mapping[str, Callable[[Policy], Evaluator]] = {
-    "playout": lambda policy: playout,
-    "score": lambda policy: estimate(verdicts(Judge(policy), SCORES)),
-    "debate": lambda policy: estimate(debate(Judge(policy))),
-    "agreement": lambda policy: scored_and_agreed(Judge(policy)),
+_EVALUATORS: Mapping[str, Callable[[Judge], Evaluator]] = {
+    "playout": lambda judge: playout,
+    "score": lambda judge: estimate(verdicts(judge, SCORES)),
+    "debate": lambda judge: estimate(debate(judge)),
+    "agreement": lambda judge: scored_and_agreed(judge),
 }
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "evaluator": tuple(_EVALUATORS),
@@ -117,12 +117,14 @@ class SearchSpec:
             for name in _BUDGETS
             if name in self.numbers
         }
+        judge = Judge(policy)
         return Searcher(
             rules_of(self.method, **whole, **rest, sees_outcome=not hidden, merge_states=merged),
             Budget(**({"simulations": None} | limits)) if limits else Budget(),  # type: ignore[arg-type]
-            _EVALUATORS[evaluator](policy),
-            critic=ranking(Judge(policy)) if self.words.get("critique") == "asked" else None,
+            _EVALUATORS[evaluator](judge),
+            critic=ranking(judge) if self.words.get("critique") == "asked" else None,
             simulations_at_once=int(self.numbers.get("at_once", 4)),
+            judge=judge,
         )
 
 

@@ -14,6 +14,7 @@ from sparring.envs.pool import EnvPool
 from sparring.episode import Setting, Start
 from sparring.errors import EnvFailed
 from sparring.rollout import rollout
+from sparring.search.asking import Judge
 from sparring.search.engine import Budget, Critic, plant, search_many
 from sparring.search.evaluators import Evaluator, playout
 from sparring.search.rules import Rules
@@ -27,7 +28,7 @@ class Searcher:
 
     Attributes:
         budget: of an episode where the rules commit to a path, of each turn where they commit to an action.
-        simulations_at_once: in one tree.
+        simulations_at_once: in one tree. judge: whom evaluator and critic ask, whose tokens are a search's cost, too.
     """
 
     rules: Rules
@@ -35,6 +36,7 @@ class Searcher:
     evaluator: Evaluator = playout
     critic: Critic | None = None
     simulations_at_once: int = 4
+    judge: Judge | None = None
 
     def grow(self, pool: EnvPool, policy: Policy, trees: Sequence[Tree]) -> None:
         """Search all of these."""
@@ -64,7 +66,8 @@ def play(
 
     What was chosen is then played for real, every observation compared with that of the search; where a chosen path
     does not reach an end, the policy goes on alone. An episode's info says what it cost in all: `search_simulations`,
-    `search_env_steps` (those of playing it for real not among them) and `search_tokens` (all that were sampled).
+    `search_env_steps` (those of playing it for real not among them) and `search_tokens` (all that were sampled; what
+    a judge said about several episodes at once is shared evenly among them).
 
     Args:
         on_finish: called with each trajectory. on_tree: called with each tree when its search is done.
@@ -74,14 +77,16 @@ def play(
     found: list[Trajectory] = []
     for first in range(0, len(starts), len(pool)):
         part = starts[first : first + len(pool)]
+        judged = searcher.judge.tokens if searcher.judge is not None else 0
         chosen, costs = _choose(searcher, policy, pool, part, setting, on_tree)
+        judged = (searcher.judge.tokens if searcher.judge is not None else 0) - judged
         again = [replace(start, prefix=(*start.prefix, *turns)) for start, turns in zip(part, chosen, strict=True)]
         for start, trajectory, cost in zip(again, rollout(policy, pool, again, setting), costs, strict=True):
             alone = sum(turn.action.sampled_tokens for turn in trajectory.turns[len(start.prefix) :])
             counted = {
                 "search_simulations": cost.simulations,
                 "search_env_steps": cost.env_steps,
-                "search_tokens": cost.tokens + alone,
+                "search_tokens": cost.tokens + alone + round(judged / len(part)),
             }
             found.append(replace(trajectory, info={**trajectory.info, **counted}))
             if on_finish is not None:

@@ -11,6 +11,7 @@ from sparring.envs.pool import EnvPool
 from sparring.episode import Setting, Start
 from sparring.errors import InvalidConfig, UnknownName
 from sparring.report import EpisodeRecord
+from sparring.search.agent import SearchSpec
 from sparring.search.engine import Budget
 from sparring.search.play import Searcher, play
 from sparring.search.rules import rules_of
@@ -57,3 +58,22 @@ def test_a_table_counts_the_steps_of_the_search_and_of_the_episode():
         [played] = play(searcher, RandomPolicy(), pool, [Start(3)], Setting("NumberSearch-v1"))
     found = EpisodeRecord.of(played, "a", 0, 1.0)
     assert found.env_steps == len(played.turns) + played.info["search_env_steps"] > 5
+
+
+def test_what_a_judge_says_is_part_of_the_cost():
+    class Talkative:
+        version = 0
+
+        def act(self, prompts):
+            return [replace(action, token_ids=(1,), logprobs=(0.0,)) for action in RandomPolicy().act(prompts)]
+
+    spent = {}
+    for evaluator in ("score", "agreement"):
+        searcher = SearchSpec.parse(f"search:mcts@simulations=5@outcome=hidden@evaluator={evaluator}:random").searcher(
+            Talkative()
+        )
+        with EnvPool(EnvConfig("NumberSearch-v1").maker(), 2) as pool:
+            [played] = play(searcher, Talkative(), pool, [Start(3)], Setting("NumberSearch-v1"))
+        assert searcher.judge is not None and searcher.judge.tokens > 0
+        spent[evaluator] = played.info["search_tokens"] - searcher.judge.tokens
+    assert min(spent.values()) > 0
