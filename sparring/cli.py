@@ -28,6 +28,9 @@ TRAINERS = {
     "offline_archer": "ArCHer without playing: critic and policy from a file of episodes (IQL, AWR)",
     "dpo": "the better of two trajectories against the worse (DPO, cDPO, IPO, RPO, SimPO)",
     "agent_q": "in each place of a search tree the action that came to more (Agent Q)",
+    "agent_r": "noticing a mistake and recovering from it, out of one's own search trees (Agent-R)",
+    "rest_mcts": "a policy and a value model that teach each other by searching (ReST-MCTS*)",
+    "exploratory": "exploring and going back, as searches did (exploratory learning, R-MCTS)",
     "iterated": "rounds of exploring and imitating or preferring: RFT, EEF, ETO, IPR",
     "off_policy": "learning from what older weights or others played (TOPR, CoPG)",
 }
@@ -215,8 +218,8 @@ def _search(
         agent: What proposes the actions, named as for `sparring bench`.
         method: mcts, agent-q, agent-r, lats, r-mcts, rest-mcts, best-first, beam or best-of-n, and settings behind it:
             budgets (@simulations=50, @env_steps=, @tokens=, @seconds=), @samples=, @children=, @max_depth=, @width=,
-            @exploration=, @at_once=, @evaluator=playout|score|debate|agreement, @critique=asked, @outcome=hidden,
-            @states=merged.
+            @exploration=, @at_once=, @evaluator=playout|value|ahead|score|debate|agreement,
+            @critique=asked, @outcome=hidden, @states=merged.
         split: Draw the tasks from this split.
         task: Search this task.
         episodes: How many, with seeds from --seed on.

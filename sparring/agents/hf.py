@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sparring.agents.embedding import mean_hidden_states
 from sparring.agents.grammar import Grammar, State
 from sparring.agents.plain import PlainRunner, agrees
 from sparring.agents.pooled import PooledRunner
@@ -222,6 +223,18 @@ class HFPolicy:
                 chosen = table_TV.gather(-1, whole[0, -len(ids) :, None]).squeeze(-1)
                 scores.append(chosen.cpu().numpy())
         return scores
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Each text as a vector under the current weights: the mean of the model's last hidden states over its tokens.
+
+        Of a text longer than the context only the beginning is read; a text without tokens becomes zeros.
+
+        Returns:
+            float32 [N, D], D being the width of the model.
+        """
+        rows = [self.vocabulary.encode(text)[: self.max_context] for text in texts]
+        with self._lock, self._inference():
+            return mean_hidden_states(self.model, rows)
 
     def _allowed(self, actions: ActionSet | None, ids: Sequence[int]) -> list[npt.NDArray[np.int64]] | None:
         return None if actions is None else self.grammar.allowed_sets(actions, ids)

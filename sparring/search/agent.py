@@ -11,14 +11,14 @@ METHOD is one of `sparring.search.rules.PRESETS`, with settings behind it:
 | `simulations`, `env_steps`, `tokens`, `seconds` | the budget of a search (50 simulations where none is given) |
 | `at_once` | simulations at once in one tree, by virtual loss (4) |
 | `samples`, `children`, `max_depth`, `width`, `exploration` | as `Rules` has them |
-| `evaluator` | what a place is worth: `playout` (default), `score`, `debate` or `agreement` |
+| `evaluator` | what a place is worth: `playout` (default), `value`, `ahead`, `score`, `debate` or `agreement` |
 | `critique` | `asked` lets the agent's own policy rank its proposals (Agent Q) |
 | `outcome` | `hidden` keeps the search from seeing what the environment says of an ending |
 | `states` | `merged` takes places in equal states for one |
 
-All judges are the agent's own policy. Unless its outcome is hidden, a search sees what an ending is worth before the
-agent commits to it, as in the published methods: a simulator is a privilege, so compare with best-of-n at an equal
-budget, not with an agent that plays once.
+`value` and `ahead` ask the value model of the agent's run (`rest_mcts`); all judges are the agent's own policy. Unless
+its outcome is hidden, a search sees what an ending is worth before the agent commits to it, as in the published
+methods: a simulator is a privilege, so compare with best-of-n at an equal budget, not with an agent that plays once.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from sparring.agents.load import Agent, load_agent
 from sparring.errors import InvalidConfig, unknown
@@ -34,20 +35,23 @@ from sparring.search.critique import ranking
 from sparring.search.debate import debate
 from sparring.search.engine import Budget
 from sparring.search.evaluators import Evaluator, estimate, playout
+from sparring.search.greedy_rollout import greedy_rollout
 from sparring.search.play import Searcher, play
 from sparring.search.rules import rules_of
 from sparring.search.self_consistency import scored_and_agreed
-from sparring.search.verdicts import SCORES, verdicts
+from sparring.search.verdicts import SCORES, Values, verdicts
 from sparring.types import Policy
 
 _BUDGETS = ("simulations", "env_steps", "tokens", "seconds")
 _WHOLE = ("samples", "children", "max_depth", "width")
 _NUMBERS = (*_BUDGETS, "at_once", *_WHOLE, "exploration")
-_EVALUATORS: Mapping[str, Callable[[Judge], Evaluator]] = {
-    "playout": lambda judge: playout,
-    "score": lambda judge: estimate(verdicts(judge, SCORES)),
-    "debate": lambda judge: estimate(debate(judge)),
-    "agreement": lambda judge: scored_and_agreed(judge),
+_EVALUATORS: Mapping[str, Callable[[Judge, str], Evaluator]] = {
+    "playout": lambda judge, agent: playout,
+    "value": lambda judge, agent: estimate(_value_model(agent)),
+    "ahead": lambda judge, agent: greedy_rollout(_value_model(agent)),
+    "score": lambda judge, agent: estimate(verdicts(judge, SCORES)),
+    "debate": lambda judge, agent: estimate(debate(judge)),
+    "agreement": lambda judge, agent: scored_and_agreed(judge),
 }
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "evaluator": tuple(_EVALUATORS),
@@ -101,6 +105,7 @@ class SearchSpec:
 
         Raises:
             UnknownName: no such method. InvalidConfig: settings that don't fit together.
+            InvalidData: the agent's run has no value model, which is asked for.
         """
         whole = {name: int(self.numbers[name]) for name in _WHOLE if name in self.numbers}
         rest = {"exploration": self.numbers["exploration"]} if "exploration" in self.numbers else {}
@@ -121,7 +126,7 @@ class SearchSpec:
         return Searcher(
             rules_of(self.method, **whole, **rest, sees_outcome=not hidden, merge_states=merged),
             Budget(**({"simulations": None} | limits)) if limits else Budget(),  # type: ignore[arg-type]
-            _EVALUATORS[evaluator](judge),
+            _EVALUATORS[evaluator](judge, self.agent),
             critic=ranking(judge) if self.words.get("critique") == "asked" else None,
             simulations_at_once=int(self.numbers.get("at_once", 4)),
             judge=judge,
@@ -142,6 +147,18 @@ def search_agent(
     agent = load_agent(found.agent, wrappers=wrappers, memory=memory, system=system)
     searcher = found.searcher(agent.policy)
     return replace(agent, name=spec, greedy=None, play=functools.partial(play, searcher))
+
+
+def _value_model(agent: str) -> Values:
+    if not Path(agent).is_dir():
+        raise InvalidConfig(
+            f'the evaluators value and ahead ask the value model of a run, and "{agent}" is no folder: take that of a '
+            "run of rest_mcts"
+        )
+    # Only where it is asked for, since it needs torch.
+    from sparring.agents.models.value import load_value_model
+
+    return load_value_model(agent)
 
 
 def _number(spec: str, name: str, text: str) -> float:

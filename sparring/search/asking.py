@@ -94,18 +94,15 @@ def _answer(question: Question, action: Action) -> str | None:
 
 
 def parse(text: str, answers: Sequence[str]) -> str | None:
-    """The answer that a text gives: all of it, its first or its last line, or what stands behind a colon in that.
+    """The answer that a text gives: all of it, its last or its first line, or what a colon parts from the rest of that.
 
     Case, punctuation and space around it don't matter. None where the text gives no answer. Reasons before or behind
     it are passed over, but an answer within a sentence is none: "A good start" is not the grade A.
     """
     lines = [line for line in text.split("\n") if line.strip()] or [""]
     named = {_bare(answer): answer for answer in reversed(answers)}
-    for candidate in (text, lines[-1], lines[-1].rpartition(":")[2], lines[0], lines[0].rpartition(":")[2]):
-        found = named.get(_bare(candidate))
-        if found is not None:
-            return found
-    return None
+    parts = [part for line in (lines[-1], lines[0]) for part in (line, line.rpartition(":")[2], line.partition(":")[0])]
+    return next((named[_bare(part)] for part in (text, *parts) if _bare(part) in named), None)
 
 
 def _bare(text: str) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -171,6 +171,8 @@ def iterate(
     *,
     base: Any | None = None,
     environments: int = 64,
+    after: Callable[[int], Mapping[str, float]] | None = None,
+    write: Callable[[Path], None] | None = None,
 ) -> None:
     """Collect and learn, round after round, until the budget ends.
 
@@ -179,6 +181,8 @@ def iterate(
         demonstrated: what is learned from in every round that remembers.
         base: the frozen model that the run began with, where the caller has it loaded.
         environments: how many to play in at once.
+        after: told each round's number when the policy has learned, lets learn what learns beside it (a value model),
+            and returns what to log. write: fills a checkpoint's folder, by default with the learner alone.
     Raises:
         Diverged: a gradient was not finite.
     """
@@ -207,11 +211,13 @@ def iterate(
                 row = {**harvest.metrics, "found": float(len(harvest.flagged))}
                 row |= learn(config, learner, policy, flagged, harvest.pairs, round)
                 policy.weights_changed()
+                if after is not None:
+                    row |= after(round)
             if session.is_evaluation_due:
                 row |= evaluator.row(session)
             session.log(row, status=f"loss {row['loss']:.3f}")
-            session.save_if_due(learner.write)
-        session.finish(learner.write)
+            session.save_if_due(write or learner.write)
+        session.finish(write or learner.write)
 
 
 # Learning

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sparring import cli
+from sparring.errors import InvalidConfig
 from sparring.search.agent import SearchSpec
 from sparring.search.rules import PRESETS
 from tests.search.worlds import uniform
@@ -52,4 +53,9 @@ def test_all_methods_and_evaluators_are_on_the_page() -> None:
     assert table >= set(PRESETS)
     for evaluator in table - set(PRESETS):
         hidden = "" if evaluator == "playout" else "@outcome=hidden"
-        assert SearchSpec.parse(f"search:mcts@evaluator={evaluator}{hidden}:random").searcher(uniform())
+        spec = SearchSpec.parse(f"search:mcts@evaluator={evaluator}{hidden}:random")
+        if evaluator in ("value", "ahead"):
+            with pytest.raises(InvalidConfig, match="value model of a run"):
+                spec.searcher(uniform())
+        else:
+            assert spec.searcher(uniform())

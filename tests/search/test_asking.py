@@ -24,6 +24,8 @@ from tests.search.worlds import TreeWorld
         ("It is nearly done.\n\nGrade: B.", "B"),
         ("B\nbecause it is nearly done", "B"),
         ("on track", "on track"),
+        ("On track: not done yet, but on the way", "on track"),
+        ("B: nearly done\nI am sure of it", "B"),
         ("Status: On track!", "on track"),
         ("A good start", None),
         ("A or B", None),

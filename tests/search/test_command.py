@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparring import cli, trajectories
-from sparring.errors import InvalidConfig, InvalidData, UnknownName
+from sparring.errors import InvalidConfig, InvalidData, SparringError, UnknownName
 from sparring.search import files
 from sparring.search.agent import SearchSpec
 from sparring.search.engine import Budget, search
@@ -71,3 +71,11 @@ def test_a_hidden_outcome_needs_a_judge() -> None:
     assert not hidden.rules.sees_outcome
     asked = SearchSpec.parse("search:agent-q@critique=asked@simulations=5:random").searcher(uniform())
     assert asked.critic is not None and asked.budget == Budget(5)
+
+
+def test_a_value_model_is_asked_of_a_run_that_has_one(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="no folder"):
+        SearchSpec.parse("search:mcts@evaluator=value:random").searcher(uniform())
+    with pytest.raises(SparringError, match=r"no model|value model") as found:
+        SearchSpec.parse(f"search:mcts@evaluator=ahead:{tmp_path}").searcher(uniform())
+    assert str(tmp_path) in str(found.value)

@@ -22,15 +22,18 @@ from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers import (
     agent_q,
+    agent_r,
     archer,
     digirl,
     dpo,
+    exploratory,
     filtered_bc,
     grpo,
     iterated,
     off_policy,
     offline_archer,
     ppo,
+    rest_mcts,
     session,
     sft,
 )
@@ -247,7 +250,57 @@ def agent_q_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -
     )
 
 
+def agent_r_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> agent_r.Config:
+    return agent_r.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        search=SearchConfig("agent-r", trees=5, simulations=6, save_every=3),
+        learning=LearningConfig(updates=3, batch_episodes=4),
+        demos=sft.DemosConfig("expert:0.6", episodes=20),
+        alpha=(0.4,),
+        environments=4,
+    )
+
+
+def rest_mcts_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> rest_mcts.Config:
+    return rest_mcts.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        critic=OPTIM,
+        loop=LOOP,
+        search=SearchConfig("rest-mcts", trees=5, simulations=6, save_every=3),
+        learning=LearningConfig(updates=3, batch_episodes=4),
+        min_score=0.5,
+        environments=4,
+    )
+
+
+def exploratory_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> exploratory.Config:
+    return exploratory.Config(
+        run=run,
+        model=str(model),
+        env=replace(env, wrappers=("backtrack",)),
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        search=SearchConfig("r-mcts", trees=5, simulations=6, save_every=3),
+        learning=LearningConfig(updates=3, batch_episodes=4),
+        min_score=0.5,
+        environments=4,
+    )
+
+
 TRAINERS = [
+    pytest.param(agent_r, agent_r_config, id="agent_r"),
+    pytest.param(rest_mcts, rest_mcts_config, id="rest_mcts"),
+    pytest.param(exploratory, exploratory_config, id="exploratory"),
     pytest.param(agent_q, agent_q_config, id="agent_q"),
     pytest.param(grpo, grpo_config, id="grpo"),
     pytest.param(sft, sft_config, id="sft"),
