@@ -6,8 +6,8 @@
 A small model imitates a demonstrator that errs at two steps of five. From there every method learns for the same number
 of turns of the environment: rejection fine-tuning, DPO on whole episodes, DPO on the pairs of search trees (Agent Q
 without critique), and Agent Q, whose critique is the model's own. Everyone then plays the same held-out goals of
-products that nobody trained on: sampled, greedily, and by MCTS with `--simulations` a goal; the start also by best of
-n at the steps of the environment that its MCTS took. A search sees what an ending is worth before it commits to it, as
+products that nobody trained on: sampled, greedily, and by MCTS with up to `--simulations` a goal; the start also by
+best of as many. Both stop at the first episode of score 1. A search sees what an ending is worth before it commits to it, as
 in the paper: its rows are to be compared with best of n, and with each other.
 
 Every run and every episode is kept under `--out`, and is not repeated.
@@ -44,6 +44,8 @@ METHODS: Mapping[str, Sequence[str]] = {
     "RFT": ["iterated", "--method", "rft", "--groups", "512", "--learning.updates", "200", "--data", "DEMOS",
             "--min-score", "0.9", "--optim.lr", "2e-3"],
     "outcome DPO": ["dpo", "--groups", "16", "--group-size", "8", "--which", "all", *PAIRS],
+    "outcome DPO, best against worst": ["dpo", "--groups", "16", "--group-size", "8", "--minibatches", "2",
+                                        "--optim.lr", "2e-3"],
     "step DPO on trees": ["agent_q", *TREES],
     "Agent Q, own critique": ["agent_q", "--critique", "asked", *TREES],
 }  # fmt: skip
@@ -137,11 +139,9 @@ def play(study: Study, seed: int) -> dict[str, list[EpisodeRecord]]:
     config = BenchConfig(EnvConfig(options=study.options, max_turns=10), "test", study.goals)
     out = study.out / f"seed-{seed}-bench"
     known = [replace(load_agent(spec), name=name) for name, spec in players(study, seed).items()]
+    spec = f"search:best-of-n@stop_at=1@simulations={study.simulations}:{study.folder(seed, START)}"
+    known.append(replace(load_agent(spec), name=f"{START}, best of {study.simulations}"))
     known += [load_agent("random"), load_agent("first-hit")]
-    bench(known, config, out, baseline=f"{START} (sampled)", resume=True, show_progress=False)
-    steps = np.mean([one.env_steps for one in episodes(out)[f"{START} + MCTS"]])
-    spec = f"search:best-of-n@env_steps={round(float(steps))}:{study.folder(seed, START)}"
-    known.append(replace(load_agent(spec), name=f"{START}, best of n"))
     bench(known, config, out, baseline=f"{START} (sampled)", resume=True, show_progress=False)
     return episodes(out)
 
@@ -156,7 +156,7 @@ def summary(study: Study, played: Mapping[int, Mapping[str, Sequence[EpisodeReco
     rows = {name: summarise(records, agent=name, rng=rng) for name, records in pooled.items()}
     differences = {}
     rivals = [f"{START} (sampled)", f"{START} (greedy)", "RFT (sampled)", "RFT (greedy)", "first-hit"]
-    for rival in [*rivals, f"{START}, best of n", f"{START} + MCTS"]:
+    for rival in [*rivals, f"{START}, best of {study.simulations}", f"{START} + MCTS"]:
         if rival in pooled:
             differences[rival] = {
                 one.agent: {"score": asdict(one.score.difference), "success": asdict(one.success.difference)}

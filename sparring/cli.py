@@ -218,7 +218,7 @@ def _search(
         agent: What proposes the actions, named as for `sparring bench`.
         method: mcts, agent-q, agent-r, lats, r-mcts, rest-mcts, best-first, beam or best-of-n, and settings behind it:
             budgets (@simulations=50, @env_steps=, @tokens=, @seconds=), @samples=, @children=, @max_depth=, @width=,
-            @exploration=, @at_once=, @evaluator=playout|value|ahead|score|debate|agreement,
+            @exploration=, @stop_at=, @at_once=, @evaluator=playout|value|ahead|score|debate|agreement,
             @critique=asked, @outcome=hidden, @states=merged.
         split: Draw the tasks from this split.
         task: Search this task.

@@ -10,7 +10,7 @@ METHOD is one of `sparring.search.rules.PRESETS`, with settings behind it:
 |---|---|
 | `simulations`, `env_steps`, `tokens`, `seconds` | the budget of a search (50 simulations where none is given) |
 | `at_once` | simulations at once in one tree, by virtual loss (4) |
-| `samples`, `children`, `max_depth`, `width`, `exploration` | as `Rules` has them |
+| `samples`, `children`, `max_depth`, `width`, `exploration`, `stop_at` | as `Rules` has them |
 | `evaluator` | what a place is worth: `playout` (default), `value`, `ahead`, `score`, `debate` or `agreement` |
 | `critique` | `asked` lets the agent's own policy rank its proposals (Agent Q) |
 | `outcome` | `hidden` keeps the search from seeing what the environment says of an ending |
@@ -44,7 +44,8 @@ from sparring.types import Policy
 
 _BUDGETS = ("simulations", "env_steps", "tokens", "seconds")
 _WHOLE = ("samples", "children", "max_depth", "width")
-_NUMBERS = (*_BUDGETS, "at_once", *_WHOLE, "exploration")
+_REAL = ("exploration", "stop_at")
+_NUMBERS = (*_BUDGETS, "at_once", *_WHOLE, *_REAL)
 _EVALUATORS: Mapping[str, Callable[[Judge, str], Evaluator]] = {
     "playout": lambda judge, agent: playout,
     "value": lambda judge, agent: estimate(_value_model(agent)),
@@ -108,7 +109,7 @@ class SearchSpec:
             InvalidData: the agent's run has no value model, which is asked for.
         """
         whole = {name: int(self.numbers[name]) for name in _WHOLE if name in self.numbers}
-        rest = {"exploration": self.numbers["exploration"]} if "exploration" in self.numbers else {}
+        rest = {name: self.numbers[name] for name in _REAL if name in self.numbers}
         hidden = self.words.get("outcome") == "hidden"
         merged = self.words.get("states") == "merged"
         evaluator = self.words.get("evaluator", "playout")
