@@ -7,8 +7,8 @@ A small model imitates a demonstrator that errs at two steps of five. From there
 of turns of the environment: rejection fine-tuning, DPO on whole episodes, DPO on the pairs of search trees (Agent Q
 without critique), and Agent Q, whose critique is the model's own. Everyone then plays the same held-out goals of
 products that nobody trained on: sampled, greedily, and by MCTS with up to `--simulations` a goal; the start also by
-best of as many. Both stop at the first episode of score 1. A search sees what an ending is worth before it commits to it, as
-in the paper: its rows are to be compared with best of n, and with each other.
+best of as many. Both stop at the first episode of score 1. A search sees what an ending is worth before it commits to
+it, as in the paper: its rows are to be compared with best of n, and with each other.
 
 Every run and every episode is kept under `--out`, and is not repeated.
 """

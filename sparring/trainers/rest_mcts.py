@@ -80,8 +80,8 @@ class Config:
     env: EnvConfig = field(default_factory=EnvConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    critic: OptimConfig = field(default_factory=OptimConfig)
-    """Of the value model."""
+    critic: OptimConfig = field(default_factory=lambda: OptimConfig(decay="linear"))
+    """Of the value model; its decay is that of a round."""
     loop: Annotated[LoopConfig, tyro.conf.OmitArgPrefixes] = field(
         default_factory=lambda: LoopConfig(steps=4, eval_every=1, checkpoint_every=1)
     )
@@ -98,7 +98,8 @@ class Config:
     value_from: Path | None = None
     """Begin with the value model of another run, or of its checkpoint's folder (same shape)."""
     rollout_steps: int = 3
-    """How far beyond a place its value is looked for; 0 for the value model's opinion of the place alone."""
+    """How far beyond a place its value is looked for; 0 for the value model's opinion of the place alone. Only endings
+    teach: where episodes are longer than trees get deep, look to their end (50), or there is little to learn from."""
     rollout_weight: float = 0.5
     """What counts of the best that was found there; the paper's alpha."""
     traces: int = 4
