@@ -202,7 +202,8 @@ PRESETS: Mapping[str, Rules] = {
     "agent-r": Rules(score=by_ucb, exploration=0.25, samples=4, children=4, stop_at=None),
     "lats": Rules(score=by_uct, exploration=1.0, revisit_endings=True),
     "r-mcts": Rules(score=by_puct, samples=20, children=5, max_depth=4, commit="action"),
-    "rest-mcts": Rules(score=by_rest, exploration=0.7, samples=3, children=3, stop_at=0.9),
+    # The released code values all actions of a place before it follows one: each must come first once.
+    "rest-mcts": Rules(score=by_rest, exploration=0.7, samples=3, children=3, stop_at=0.9, first_value=1.0),
     "best-first": Rules(select=best_first, max_depth=5, first_value=0.5),
     "beam": Rules(select=beam),
     "best-of-n": Rules(select=from_root, samples=1, children=1, resample=True, stop_at=None),

@@ -22,6 +22,9 @@ from sparring.trainers.optim import OptimConfig
 from sparring.trainers.rounds import batches
 from sparring.trainers.session import entropy
 
+# Examples on which the error is measured: enough for a figure in the metrics.
+_MEASURED = 512
+
 
 @dataclass(frozen=True, slots=True)
 class ValueTrainingConfig:
@@ -113,7 +116,7 @@ def fit(
         return {"value_loss": math.nan, "value_examples": 0.0, "value_updates": 0.0}
     rows = [learner.model.encode(one.moment.prompt().messages) for one in examples]
     labels_K = torch.tensor([one.value for one in examples])
-    before_K = torch.tensor(learner.model([one.moment for one in examples]))
+    error_before = error(learner.model, examples, seed=seed, round=round)
     if not learner.has_learned:
         learner.critic.module.start_at(float(labels_K.mean()))
     updates = min(config.updates, config.max_passes * math.ceil(len(examples) / config.batch))
@@ -125,13 +128,21 @@ def fit(
         norms.append(learner.critic.take_step(update / updates))
     return {
         "value_loss": float(np.mean(losses)),
-        "value_error_before": float(((before_K - labels_K) ** 2).mean()),
+        "value_error_before": error_before,
         "value_label_mean": float(labels_K.mean()),
         "value_label_variance": float(labels_K.var(correction=0)),
         "value_grad_norm": float(np.mean(norms)),
         "value_examples": float(len(examples)),
         "value_updates": float(updates),
     }
+
+
+def error(model: ValueModel, examples: Sequence[Example], *, seed: int, round: int) -> float:
+    """The mean squared error on a round's examples, or on some hundreds of them where there are more."""
+    chosen = np.random.default_rng(entropy(seed, round, "error")).permutation(len(examples))[:_MEASURED]
+    part = [examples[index] for index in chosen.tolist()]
+    values = model([one.moment for one in part])
+    return float(np.mean([(value - one.value) ** 2 for value, one in zip(values, part, strict=True)]))
 
 
 def _add_gradients(learner: ValueLearner, rows: Sequence[Ints], labels_B: torch.Tensor) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from sparring.errors import InvalidConfig, InvalidData, need, unknown
 from sparring.runs import cache_folder
 
 NAMES = ("tiny", "smollm2")
+# While it loads, transformers changes what all threads share: of two models loaded at once one would come out with a
+# head of random weights.
+_LOADING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[st
     if is_adapter and lora is not None:
         raise InvalidConfig(f"{folder} is an adapter already; load it without lora, or merge it first")
     base = base_folder(folder) if is_adapter else folder
-    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    with _LOADING:
+        model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         folder if (folder / "tokenizer_config.json").exists() else base
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,12 @@ def test_adapters_are_seeded_and_name_their_base(tmp_path: Path) -> None:
     folder.rename(tmp_path / "moved")
     with pytest.raises(InvalidData, match="base_model_name_or_path"):
         load_model(tmp_path / "adapter")
+
+
+def test_models_that_are_loaded_side_by_side_are_whole(tmp_path: Path) -> None:
+    """Loading is not safe in threads: without a lock tied heads come out with random weights."""
+    folder = build_tiny(TEXTS, tmp_path / "tiny", **SMALL)
+    reference = load_model(folder)[0].get_output_embeddings().weight
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(lambda _: load_model(folder)[0], range(24)))
+    assert all(torch.equal(model.get_output_embeddings().weight, reference) for model in loaded)
