@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
 
-.PHONY: setup demo test lint types imports unit test-vllm format clean
+.PHONY: setup demo test lint types imports unit test-vllm test-sandbox format clean
 
 setup: $(VENV)/.done  ## a virtual environment with everything that demo and test need
 
@@ -44,6 +44,10 @@ $(VLLM)/.done: pyproject.toml constraints.txt
 
 test-vllm: $(VLLM)/.done  ## the tests that need vllm, on a CPU
 	HF_HUB_OFFLINE=1 $(VLLM)/bin/python -m pytest -q -m vllm tests/agents/test_vllm.py tests/trainers/test_vllm.py
+
+test-sandbox: setup  ## the attacks on sandboxes; where a machine can't have them it says what is missing
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[sandbox]"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m sandbox tests/envs/sandbox
 
 format: setup  ## put the code into the project's format
 	$(BIN)/ruff check --fix .

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
@@ -44,6 +44,7 @@ sparring: a gym in which LLM agents learn by acting over many turns
   sparring bench WebShop-v1 --agents random,oracle        score agents, with intervals and a table
   sparring search WebShop-v1 --agent runs/demo            search a task, and look at the tree
   sparring trees runs/agent-q                             look at the trees of a run
+  sparring sandbox check                                  attack a sandbox here, and see what holds
   sparring train sft --run runs/first                     train an agent (trainers: {trainers})
   sparring webshop generate --products 1000 --seed 0 --out DIR
   sparring webshop build --items F --attributes F --out DIR
@@ -312,6 +313,22 @@ def _check(env: tyro.conf.Positional[str], /, options: dict[str, str] | None = N
         sys.exit(1)
 
 
+def _sandbox(do: tyro.conf.Positional[Literal["check", "list", "reap"]], /) -> None:
+    """Attack a sandbox in every known way and show what held (check), list the open ones, or end orphans (reap).
+
+    Examples:
+        sparring sandbox check
+        sparring sandbox list
+        sparring sandbox reap
+
+    Args:
+        do: What to do.
+    """
+    from sparring.envs.sandbox.check import run
+
+    run(do)
+
+
 def _train(arguments: Sequence[str]) -> None:
     names = ", ".join(TRAINERS)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -405,6 +422,7 @@ def run(arguments: Sequence[str]) -> None:
         "play": _play,
         "bench": _bench,
         "check": _check,
+        "sandbox": _sandbox,
         "search": _search,
         "trees": _trees,
     }

@@ -1,0 +1,1 @@
+"""Programs that run inside a sandbox, by themselves: they import nothing of sparring."""

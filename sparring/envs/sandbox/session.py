@@ -1,0 +1,115 @@
+"""A bash that stays between commands."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from sparring.envs.sandbox.capture import Feed, Stream, pump
+from sparring.envs.sandbox.command import ENVIRONMENT
+from sparring.envs.sandbox.protocol import Result, SandboxFailed
+from sparring.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from sparring.envs.sandbox.bubblewrap import BubblewrapSandbox
+
+# Commands come in on one descriptor, each ended by a null byte, and their statuses go out on another, both with numbers
+# that nobody writes into a command by chance. Commands inherit neither.
+_LOOP = r"""
+exec 62<&3 63>&4 3<&- 4>&-
+while IFS= read -r -d '' -u 62 __command; do
+  eval "$__command" 62<&- 63>&- </dev/null
+  printf '%d\n' "$?" >&63
+done
+"""
+
+
+class BashShell:
+    """A persistent shell in a sandbox (`sparring.envs.sandbox.protocol.Shell`)."""
+
+    def __init__(self, sandbox: BubblewrapSandbox) -> None:
+        self._sandbox = sandbox
+        self._keeper = sandbox.keeper
+        self._job = 0
+        self._commands = -1
+        self._statuses = -1
+        self._streams: list[Stream] = []
+
+    def _start(self) -> None:
+        commands, output, errors, statuses = (os.pipe() for _ in range(4))
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        theirs = (nothing, output[1], errors[1], commands[0], statuses[1])
+        argv = ["/bin/bash", "--noprofile", "--norc", "-c", _LOOP, "bash"]
+        try:
+            self._keeper = self._sandbox.keeper
+            self._job = self._keeper.start(argv, ENVIRONMENT, theirs)
+        except SandboxFailed:
+            for one in (commands[1], output[0], errors[0], statuses[0]):
+                os.close(one)
+            self._sandbox.restart()
+            raise
+        finally:
+            for one in theirs:
+                os.close(one)
+        self._commands, self._statuses = commands[1], statuses[0]
+        limit = self._sandbox.limits.output_bytes
+        self._streams = [Stream(output[0], limit), Stream(errors[0], limit)]
+        for one in (self._commands, self._statuses, output[0], errors[0]):
+            os.set_blocking(one, False)
+
+    def run(self, command: str, timeout: float | None = None) -> Result:
+        """Run one command; see the protocol."""
+        if "\0" in command:
+            raise InvalidConfig("a shell command can't hold null bytes")
+        began = time.monotonic()
+        sandbox = self._sandbox
+        kills, deadline = sandbox.memory_kills(), began + sandbox.patience(timeout)
+        if not self._job:
+            self._start()
+        streams, job = self._streams, self._job
+        answer = bytearray()
+
+        def happened() -> bool:
+            chunk = os.read(self._statuses, 64)
+            answer.extend(chunk)
+            return not chunk or b"\n" in chunk
+
+        feed = Feed(os.dup(self._commands), memoryview(command.encode() + b"\0"))
+        try:
+            feed.write()  # nearly always all of it, without a look at who is ready
+            came = pump(streams, self._statuses, happened, deadline, feed)
+            flooded = any(stream.flooded for stream in streams)
+            for stream in streams:
+                stream.drain()
+            status = int(answer) if answer.endswith(b"\n") else self._end(job, came)
+        finally:
+            feed.close()
+        truncated = any(stream.truncated for stream in streams)
+        output, errors = (stream.take() for stream in streams)
+        out_of_memory = sandbox.memory_kills() > kills
+        seconds = time.monotonic() - began
+        return Result(output, errors, status, not came and not flooded, truncated, out_of_memory, seconds)
+
+    def _end(self, job: int, came: bool) -> int:
+        """The status of a shell that ended or is to be ended; the next command starts another."""
+        self._job = 0  # so that kill(), which closes every shell, leaves our pipes open for what is still in them
+        if not came:
+            self._sandbox.kill()
+        try:
+            status = self._sandbox.wait(job, self._keeper)
+            for stream in self._streams:
+                stream.drain()
+        finally:
+            self._close_pipes()
+        return status
+
+    def close(self) -> None:
+        """End this shell; the processes that it left running stay."""
+        if self._job:
+            self._job = 0
+            self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        for one in (self._commands, self._statuses, *(stream.descriptor for stream in self._streams)):
+            os.close(one)
