@@ -10,60 +10,30 @@ exact MCTS. The result depends on the starts, the seeds and the widths alone, no
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sparring.agents.policy import check_actions
 from sparring.envs.base import EnvType
 from sparring.envs.pool import EnvPool
 from sparring.episode import Moment, Reset, Setting, Start, Step, perform, replayed
-from sparring.errors import EnvFailed, InvalidConfig, ReplayDiverged
+from sparring.errors import EnvFailed, InvalidConfig, InvalidData, ReplayDiverged
 from sparring.garbage import rare_collection
+from sparring.search.backup import back_up, close, make_whole
+from sparring.search.budget import Budget as Budget
+from sparring.search.budget import Idleness
 from sparring.search.evaluators import Evaluator, playout
 from sparring.search.forks import go_to, require_searchable, save
 from sparring.search.growth import Call, Place, cache_key, draw, take
-from sparring.search.rules import Rules, open_edges, preference
+from sparring.search.patience import replace_broken, within
+from sparring.search.rules import Rules, final_score, open_edges, preference
 from sparring.search.tree import Edge, Node, Spent, Tree
 from sparring.types import Policy
 
 Critic = Callable[[Sequence[tuple[Moment, tuple[str, ...]]]], Sequence[Sequence[float]]]
 Simulation = Generator[Call, Any, None]
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """When a tree is done: as soon as one of these is used up. A simulation under way is finished.
-
-    Attributes:
-        simulations, env_steps, tokens: of each tree, in all its searches. seconds: of one call, for all its trees.
-    """
-
-    simulations: int | None = 50
-    env_steps: int | None = None
-    tokens: int | None = None
-    seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        given = [self.simulations, self.env_steps, self.tokens, self.seconds]
-        if all(one is None for one in given):
-            raise InvalidConfig("a search needs a budget: simulations, env_steps, tokens or seconds")
-        if any(one is not None and one <= 0 for one in given):
-            raise InvalidConfig(f"a budget must be above 0, got {self}")
-
-    def used_up(self, tree: Tree, seconds: float) -> str | None:
-        """What is used up, None while the tree may go on."""
-        spent = tree.spent
-        for name, used, limit in (
-            ("simulations", spent.simulations + tree.running, self.simulations),
-            ("env_steps", spent.env_steps, self.env_steps),
-            ("tokens", spent.tokens, self.tokens),
-            ("seconds", seconds, self.seconds),
-        ):
-            if limit is not None and used >= limit:
-                return name
-        return None
 
 
 def search(
@@ -82,6 +52,7 @@ def search(
     Raises:
         EnvNotSearchable: the environment can't be brought back to where it was.
         ReplayDiverged: it was brought back to another place than it had been at.
+        EnvFailed: its reset raised, or it hung.
     """
     tree = plant(env, start, setting)
     pool = _Borrowed(lambda: env, 1)
@@ -95,7 +66,8 @@ class _Borrowed(EnvPool):
     """One environment of the caller's. It can't be made anew, and is brought back to where it worked instead."""
 
     def replace(self, index: int, *, close: bool = True) -> None:
-        pass
+        if not close:
+            raise EnvFailed("the environment hangs, and can't be replaced here: give search_many a pool")
 
 
 def plant(env: EnvType, start: Start, setting: Setting) -> Tree:
@@ -103,15 +75,17 @@ def plant(env: EnvType, start: Start, setting: Setting) -> Tree:
 
     Raises:
         EnvNotSearchable: the environment can't be brought back to where it was.
-        EnvFailed: its reset raised, or the prefix is of another episode.
+        EnvFailed: it raised or hung, or the prefix is of another episode.
     """
     require_searchable(env)
-    text, info = perform(env, Reset(start.seed, start.options))
+    patience_s = setting.step_timeout_s
+    text, info = within(patience_s, perform, env, Reset(start.seed, start.options))
     moment = Moment.begin(start, setting, text, info)
     while moment.stop is None and len(moment.turns) < len(start.prefix):
         action = replayed(moment, start.prefix)
-        moment = moment.after(action, perform(env, Step(action.text)))
-    return Tree(Node(0, moment, snapshot=save(env, Spent()), is_closed=moment.stop is not None))
+        moment = moment.after(action, within(patience_s, perform, env, Step(action.text)))
+    final_score(moment)
+    return Tree(Node(0, moment, snapshot=save(env, Spent(), patience_s), is_closed=moment.stop is not None))
 
 
 @rare_collection()
@@ -130,16 +104,20 @@ def search_many(
     """Grow trees in place, until each has used its budget, found what it looks for, or seen all that it sampled.
 
     Interrupted at any moment, the trees hold every simulation that ended, and may be searched further. A tree whose
-    environment is brought back to another place than it had been at is given up, see `Tree.error`.
+    environment is brought back to another place than it had been at is given up, see `Tree.error`. An environment that
+    takes longer over a call than the setting's `step_timeout_s` is left behind; the others wait so long for it.
 
     Args:
-        pool: one environment for each simulation under way, over all trees.
+        pool: one environment for each simulation under way, over all trees. A tree comes in when as many are free as it
+            may use at once, so that it does not depend on the other trees.
         trees: from `plant`, or of an earlier search.
         evaluator: what a new place is worth (`sparring.search.evaluators`).
         critic: what the actions drawn at a place are worth beside each other, within 0 and 1; asked in batches.
-        simulations_at_once: in one tree, at most; the trees themselves fill the rest of the pool.
+        simulations_at_once: in one tree, at most, and no more than the pool has environments; the trees themselves fill
+            the rest of the pool.
         on_finish: called with each tree as it is done.
     Raises:
+        InvalidData: the evaluator or the critic gave too few or too many values, or one that is no finite number.
         Whatever the policy, the evaluator or the critic raises.
     """
     if simulations_at_once < 1:
@@ -179,37 +157,43 @@ class _Search:
         width: int,
     ) -> None:
         self.pool, self.policy, self.rules = pool, policy, rules
-        self.evaluator, self.budget, self.critic, self.width = evaluator, budget, critic, width
+        self.evaluator, self.budget, self.critic, self.width = evaluator, budget, critic, min(width, len(pool))
         self._act = policy.act  # one bound method, so that all requests to it are one batch
+        self._began = time.perf_counter()
+        self._idleness = Idleness(budget)
 
     def run(self, trees: Sequence[Tree], on_finish: Callable[[Tree], None] | None) -> None:
-        began = time.perf_counter()
         waiting = list(trees)[::-1]
         active: list[Tree] = []
         free = list(range(len(self.pool)))[::-1]
         lanes: list[_Lane] = []
         for tree in trees:
-            tree.stopped = None
+            tree.stopped = tree.error
         try:
             while waiting or active:
-                seconds = time.perf_counter() - began
-                self._begin(free, lanes, active, waiting, seconds)
+                self._begin(free, lanes, active, waiting)
                 self._answer(lanes)
                 for lane in [one for one in lanes if one.is_done]:
                     lanes.remove(lane)
                     free.append(lane.slot)
-                for tree in [one for one in active if not one.running and self._is_done(one, seconds)]:
-                    tree.spent.seconds += time.perf_counter() - began
+                for tree in [one for one in active if not one.running and self._is_done(one)]:
+                    tree.spent.seconds += self._seconds
                     active.remove(tree)
                     self._forget(tree)
                     if on_finish is not None:
                         on_finish(tree)
         finally:
-            for lane in lanes:  # an interrupted simulation leaves no trace in the statistics
+            for lane in lanes:
                 lane.simulation.close()
                 lane.end()
             for tree in active:
+                tree.spent.seconds += self._seconds
                 self._forget(tree)
+                make_whole(tree)
+
+    @property
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._began
 
     def _forget(self, tree: Tree) -> None:
         """Let the policy free what it keeps for a tree's simulations."""
@@ -219,25 +203,23 @@ class _Search:
                 for index in range(self.rules.samples):
                     forget(cache_key(f"{id(tree)}:{number}", index))
 
-    def _is_done(self, tree: Tree, seconds: float) -> bool:
+    def _is_done(self, tree: Tree) -> bool:
+        if tree.stopped is None and tree.root.is_closed:
+            tree.stopped = "everything sampled was seen"
         if tree.stopped is None:
-            tree.stopped = "everything sampled was seen" if tree.root.is_closed else self.budget.used_up(tree, seconds)
+            tree.stopped = self.budget.used_up(tree, self._seconds) or self._idleness.of(tree)
         return tree.stopped is not None
 
-    def _begin(
-        self, free: list[int], lanes: list[_Lane], active: list[Tree], waiting: list[Tree], seconds: float
-    ) -> None:
+    def _begin(self, free: list[int], lanes: list[_Lane], active: list[Tree], waiting: list[Tree]) -> None:
         """Fill the free environments with simulations, the trees taking turns."""
         began_one = True
         while free and began_one:
             began_one = False
-            # A tree that waits comes in when there is room: each active one can fill `width` environments.
-            while waiting and len(active) * self.width < len(self.pool):
+            # Its simulations at once make a tree what it is, so it comes in when there is room for all of them.
+            while waiting and (len(active) + 1) * self.width <= len(self.pool):
                 active.append(waiting.pop())
             for tree in active:
-                if not free:
-                    break
-                if tree.running >= self.width or self._is_done(tree, seconds):
+                if tree.running >= self.width or self._is_done(tree):
                     continue
                 path = self.rules.select(self.rules, tree)
                 if path is None:
@@ -253,6 +235,9 @@ class _Search:
                 lanes.append(lane)
                 self._advance(lane, None, first=True)
                 began_one = True
+                if lane.is_done:  # it had nothing to ask
+                    lanes.remove(lane)
+                    free.append(slot)
 
     def _answer(self, lanes: Iterable[_Lane]) -> None:
         """Answer what the simulations ask, each function once, and let them go on."""
@@ -264,9 +249,15 @@ class _Search:
         answers: dict[int, Sequence[Any]] = {}
         for function, group in functions.items():
             items = [item for lane in group if lane.call is not None for item in lane.call.items]
-            results = list(function(items))
+            answered = function(items)
+            results = [] if answered is None else list(answered)
             if function == self._act:
                 results = check_actions(self.policy, items, results)
+            elif len(results) != len(items):
+                raise InvalidData(
+                    f"{getattr(function, '__qualname__', function)} was asked about {len(items)} places and answered "
+                    f"{len(results)}: evaluators and critics must give one answer for each, in their order"
+                )
             at = 0
             for lane in group:
                 assert lane.call is not None
@@ -280,10 +271,10 @@ class _Search:
             lane.call = next(lane.simulation) if first else lane.simulation.send(answer)
         except StopIteration:
             lane.end()
-        except EnvFailed:  # its edge is closed; the search goes on around it
+        except EnvFailed as failure:  # its edge is closed; the search goes on around it
             lane.end()
             lane.tree.spent.simulations += 1
-            self.pool.replace(lane.slot)
+            replace_broken(self.pool, lane.slot, failure)
         except ReplayDiverged as error:
             lane.end()
             lane.tree.error = lane.tree.stopped = str(error)
@@ -307,8 +298,7 @@ class _Search:
             if fresh is not None or not at.is_over:
                 self._arrive(place, fresh)
             value = yield from self._value(place)
-            back_up(place.path, tree.root, value)
-            tree.spent.simulations += 1
+            back_up(tree, place.path, value)
             if rules.stop_at is not None and value >= rules.stop_at:
                 tree.stopped = f"a value of {value:g} was found"
         finally:
@@ -319,16 +309,14 @@ class _Search:
 
     def _arrive(self, place: Place, fresh: Edge | None) -> None:
         """Bring the environment to the simulation's place, over a new edge where there is one."""
-        spent = place.tree.spent
-        if fresh is None:
-            go_to(place.env, place.node, spent)
-            return
         try:
-            go_to(place.env, fresh.parent, spent)
+            go_to(place.env, place.node if fresh is None else fresh.parent, place.tree.spent)
         except EnvFailed as failure:
-            fresh.error = str(failure)
+            if place.path:
+                place.path[-1].error = str(failure)
             raise
-        take(place, fresh, saves=True)
+        if fresh is not None:
+            take(place, fresh, saves=True)
 
     def _expand(self, place: Place) -> Generator[Call, Any, Edge | None]:
         """Draw the actions of a place; the edge to take first."""
@@ -339,8 +327,10 @@ class _Search:
             if self.critic is not None and node.edges:
                 texts = tuple(edge.action.text for edge in node.edges)
                 [opinions] = yield Call(self.critic, [(node.moment, texts)])
+                if len(opinions) != len(texts):
+                    raise InvalidData(f"the critic was given {len(texts)} actions of a place and rated {len(opinions)}")
                 for edge, opinion in zip(node.edges, opinions, strict=True):
-                    edge.critique = float(opinion)
+                    edge.critique = _finite("the critic", opinion, node)
             # Where nothing can be said any more, for want of context, asking again would go on for ever.
             node.is_expanded = not (rules.resample and drawn)
         finally:
@@ -354,27 +344,13 @@ class _Search:
         """What the place is worth: its outcome where the episode is over, else what the evaluator says."""
         node, rules = place.node, self.rules
         if node.is_over and rules.sees_outcome:
-            node.value = rules.outcome(node.moment)
+            node.value = _finite("the rules' outcome", rules.outcome(node.moment), node)
         elif node.value is None or not node.is_over:
-            node.value = yield from self.evaluator(place)
+            node.value = _finite("the evaluator", (yield from self.evaluator(place)), node)
         return node.value
 
 
-def back_up(path: Sequence[Edge], root: Node, value: float) -> None:
-    """Count a simulation and its value at every edge and node of its path."""
-    root.visits += 1
-    for edge in path:
-        edge.visits += 1
-        edge.total += value
-        if edge.node is not None:
-            edge.node.visits += 1
-
-
-def close(rules: Rules, node: Node) -> None:
-    """Mark a node below which there is nothing new to find."""
-    if node.is_over:
-        node.is_closed = not rules.revisit_endings
-    elif rules.max_depth is not None and node.depth >= rules.max_depth:
-        node.is_closed = node.visits > 0
-    else:
-        node.is_closed = node.is_expanded and all(edge.is_closed for edge in node.edges)
+def _finite(whose: str, value: float, node: Node) -> float:
+    if not math.isfinite(value):
+        raise InvalidData(f'{whose} must give finite numbers, got {value} in task "{node.moment.task}"')
+    return float(value)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Mapping, Set
-from dataclasses import fields, is_dataclass
-from typing import Any
-
-import numpy as np
 
 from sparring.envs.base import EnvType, TextEnv, restore, snapshot
-from sparring.episode import Reset, Step, perform
+from sparring.episode import Moment, Reset, Step, perform
 from sparring.errors import EnvFailed, EnvNotSearchable, ReplayDiverged
+from sparring.search.patience import within
 from sparring.search.tree import Node, Spent
 from sparring.types import Snapshot, SnapshotKind
 
@@ -33,86 +28,79 @@ def require_searchable(env: EnvType) -> None:
         )
 
 
-def save(env: EnvType, spent: Spent) -> Snapshot | None:
-    """A snapshot of where the environment is, None where it has none."""
+def save(env: EnvType, spent: Spent, patience_s: float | None = None) -> Snapshot | None:
+    """A snapshot of where the environment is, None where it has none.
+
+    Args:
+        patience_s: how long to wait for it.
+    Raises:
+        EnvFailed: the environment raised or hung. EnvNotSearchable: it can't be saved at all.
+    """
     core = env.unwrapped
     if not isinstance(core, TextEnv) or core.snapshot_kind is None:
         return None
     began = time.perf_counter()
-    found = snapshot(env)
-    spent.fork_seconds += time.perf_counter() - began
-    return found
+    try:
+        return within(patience_s, snapshot, env)
+    except (EnvFailed, EnvNotSearchable):
+        raise
+    except Exception as error:
+        raise EnvFailed(f"{type(error).__name__} in snapshot: {error}") from error
+    finally:
+        spent.fork_seconds += time.perf_counter() - began
 
 
 def go_to(env: EnvType, node: Node, spent: Spent) -> None:
     """Bring the environment to a node, from the nearest snapshot on the way to it, or from a reset.
 
     Raises:
-        ReplayDiverged: a replayed action led to another observation than it had. EnvFailed: the environment raised.
+        ReplayDiverged: a replayed action led to another observation than it had, or to an end.
+        EnvFailed: the environment raised or hung.
     """
     began = time.perf_counter()
+    moment, patience_s = node.moment, node.moment.setting.step_timeout_s
     origin = node
     while origin.snapshot is None and origin.came_by is not None:
         origin = origin.came_by.parent
     if origin.snapshot is not None:
         try:
-            restore(env, origin.snapshot)
+            within(patience_s, restore, env, origin.snapshot)
+        except EnvFailed:
+            raise
         except Exception as error:
             raise EnvFailed(f"{type(error).__name__} in restore: {error}") from error
         first = len(origin.moment.turns)
     else:
-        start = node.moment.start
-        text, _ = perform(env, Reset(start.seed, start.options))
-        _compare(node, 0, text)
+        text, _ = within(patience_s, perform, env, Reset(moment.start.seed, moment.start.options))
+        check_again(moment, 0, text)
         first = 0
-    turns = node.moment.turns[first:]
+    turns = moment.turns[first:]
     for number, turn in enumerate(turns, first):
-        text, *_ = perform(env, Step(turn.action.text))
+        text, _, terminated, truncated, _ = within(patience_s, perform, env, Step(turn.action.text))
         spent.env_steps += 1
         spent.replayed_steps += 1
-        _compare(node, number + 1, text)
+        check_again(moment, number + 1, text, is_over=bool(terminated or truncated))
     if turns and node.snapshot is None:
-        node.snapshot = save(env, Spent())
+        node.snapshot = save(env, Spent(), patience_s)
     spent.fork_seconds += time.perf_counter() - began
 
 
-def _compare(node: Node, number: int, text: str) -> None:
-    moment = node.moment
-    seen = moment.turns[number].observation if number < len(moment.turns) else moment.observation
-    assert seen is not None
-    if seen.text != text:
-        raise ReplayDiverged(
-            f'the replay of task "{moment.task}" (seed {moment.start.seed}) diverged at turn {number}: it was\n'
-            f"{seen.text}\nand is now\n{text}"
-        )
+def check_again(moment: Moment, number: int, text: str, *, is_over: bool = False) -> None:
+    """Check that an episode was brought to where it stood after some turns.
 
-
-def fingerprint(saved: Snapshot) -> bytes:
-    """A hash of a snapshot's state: equal for equal states, wrappers' counters and random generators included."""
-    digest = hashlib.blake2b(digest_size=16)
-    _feed(digest, saved.state)
-    return digest.digest()
-
-
-def _feed(digest: Any, value: Any) -> None:
-    digest.update(type(value).__name__.encode())
-    if isinstance(value, Mapping):
-        for key in sorted(value, key=repr):
-            digest.update(repr(key).encode())
-            _feed(digest, value[key])
-    elif isinstance(value, Set):
-        for item in sorted(value, key=repr):
-            _feed(digest, item)
-    elif isinstance(value, (list, tuple)):
-        digest.update(str(len(value)).encode())
-        for item in value:
-            _feed(digest, item)
-    elif isinstance(value, np.ndarray):
-        digest.update(value.tobytes())
-    elif is_dataclass(value) and not isinstance(value, type):
-        for one in fields(value):
-            _feed(digest, getattr(value, one.name))
-    elif isinstance(value, (str, int, float, bool, bytes, type(None))):
-        digest.update(repr(value).encode())
-    else:
-        _feed(digest, vars(value) if hasattr(value, "__dict__") else repr(value))
+    Args:
+        number: of the turns taken again. text: what the environment shows now. is_over: whether it says to be over.
+    Raises:
+        ReplayDiverged: it showed something else then, or went on where it is over now, or the other way round.
+    """
+    was = moment.turns[number].observation if number < len(moment.turns) else moment.observation
+    assert was is not None
+    last = moment.turns[number - 1] if number else None
+    was_over = last is not None and (last.terminated or last.truncated)
+    if was.text == text and was_over == is_over:
+        return
+    ends = {False: "", True: "\nand was over"}
+    raise ReplayDiverged(
+        f'the replay of task "{moment.task}" (seed {moment.start.seed}) diverged at turn {number}: it was\n'
+        f"{was.text}{ends[was_over]}\nand is now\n{text}{ends[is_over]}"
+    )

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sparring.envs.base import EnvType
-from sparring.episode import Step, perform
+from sparring.episode import Moment, Step, perform
 from sparring.errors import EnvFailed
-from sparring.search.forks import fingerprint, save
-from sparring.search.rules import Rules
+from sparring.search.fingerprint import fingerprint
+from sparring.search.forks import check_again, save
+from sparring.search.patience import within
+from sparring.search.rules import Rules, final_score
 from sparring.search.tree import Edge, Node, Tree
-from sparring.types import Action, Policy
+from sparring.types import Action, Policy, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +99,40 @@ def take(place: Place, edge: Edge, *, saves: bool) -> None:
     Args:
         saves: take a snapshot of a new node.
     Raises:
-        EnvFailed: the environment raised; the edge is closed.
+        EnvFailed: the environment raised, hung, or named a score that is no number; the edge is closed.
+        ReplayDiverged: an action that was taken before led elsewhere then.
     """
     tree, parent = place.tree, edge.parent
+    patience_s = parent.moment.setting.step_timeout_s
     tree.spent.env_steps += 1
+    saved = None
     try:
-        result = perform(place.env, Step(edge.action.text))
+        result = within(patience_s, perform, place.env, Step(edge.action.text))
         moment = parent.moment.after(edge.action, result)
+        if moment.stop is not None:
+            final_score(moment)
+        elif edge.node is None and (saves or place.rules.merge_states):
+            saved = save(place.env, tree.spent, patience_s)
     except EnvFailed as failure:
         edge.error = str(failure)
         raise
     if edge.node is None:
-        saved = save(place.env, tree.spent) if (saves or place.rules.merge_states) and moment.stop is None else None
-        state = fingerprint(saved) if saved is not None and place.rules.merge_states else None
-        node = tree.by_state.get(state) if state is not None else None
-        if node is None:
-            node = Node(len(tree.nodes), moment, parent.depth + 1, edge, saved)
-            tree.nodes.append(node)
-            if state is not None:
-                tree.by_state[state] = node
-        edge.node, edge.turn = node, moment.turns[-1]
+        _lead(tree, edge, moment, saved, merges=place.rules.merge_states)
+    elif edge.node.came_by is edge:  # a merged place may show how it was reached, and was first reached otherwise
+        seen, turn = moment.observation, moment.turns[-1]
+        assert seen is not None
+        check_again(edge.node.moment, len(moment.turns), seen.text, is_over=turn.terminated or turn.truncated)
+    assert edge.node is not None
     place.node = edge.node
+
+
+def _lead(tree: Tree, edge: Edge, moment: Moment, saved: Snapshot | None, *, merges: bool) -> None:
+    """Let an edge lead to a new node, or to one that stands for an equal state."""
+    state = fingerprint(saved) if saved is not None and merges else None
+    node = tree.by_state.get(state) if state is not None else None
+    if node is None:
+        node = Node(len(tree.nodes), moment, edge.parent.depth + 1, edge, saved)
+        tree.nodes.append(node)
+        if state is not None:
+            tree.by_state[state] = node
+    edge.turn, edge.node = moment.turns[-1], node  # the turn first: an edge that leads somewhere has one

@@ -17,6 +17,7 @@ from sparring.rollout import rollout
 from sparring.search.asking import Judge
 from sparring.search.engine import Budget, Critic, plant, search_many
 from sparring.search.evaluators import Evaluator, playout
+from sparring.search.patience import replace_broken
 from sparring.search.rules import Rules
 from sparring.search.tree import Edge, Node, Spent, Tree
 from sparring.types import Policy, Trajectory, Turn
@@ -109,8 +110,8 @@ def _choose(
     for index, start in enumerate(starts):
         try:
             trees[index] = plant(pool.envs[0], start, setting)
-        except EnvFailed:  # playing it for real will say so
-            pool.replace(0)
+        except EnvFailed as failure:  # playing it for real will say so
+            replace_broken(pool, 0, failure)
     while trees:
         searcher.grow(pool, policy, list(trees.values()))
         following: dict[int, Tree] = {}

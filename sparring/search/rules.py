@@ -6,12 +6,13 @@ simulation takes: edges from the root, of which the last may be unvisited; the e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sparring.episode import Moment
-from sparring.errors import InvalidConfig, unknown
+from sparring.errors import EnvFailed, InvalidConfig, unknown
 from sparring.search import scores
 from sparring.search.tree import Edge, Node, Tree
 
@@ -20,10 +21,20 @@ Select = Callable[["Rules", Tree], "list[Edge] | None"]
 
 
 def final_score(moment: Moment) -> float:
-    """What the environment says at the end: `info["score"]`, or the return where it names none; 0 before the end."""
+    """What the environment says at the end: `info["score"]`, or the return where it names none; 0 before the end.
+
+    Raises:
+        EnvFailed: that is no finite number.
+    """
     if moment.stop is None:
         return 0.0
-    return moment.trajectory().score
+    try:
+        score = moment.trajectory().score
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise EnvFailed(f"a score must be a finite number, got {moment.info.get('score')!r}")
+    return score
 
 
 def edge_value(rules: Rules, edge: Edge) -> float:
@@ -186,7 +197,7 @@ class Rules:
 
     def __post_init__(self) -> None:
         for name, low in (("samples", 1), ("children", 1), ("width", 1), ("exploration", 0)):
-            if getattr(self, name) < low:
+            if not getattr(self, name) >= low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
         if self.max_depth is not None and self.max_depth < 1:
             raise InvalidConfig(f"max_depth must be at least 1, got {self.max_depth}")

@@ -20,6 +20,7 @@ from sparring.runs import RunFolder
 from sparring.search import files
 from sparring.search.engine import Budget, Critic, plant, search_many
 from sparring.search.evaluators import Evaluator, playout
+from sparring.search.patience import replace_broken
 from sparring.search.rules import Rules, rules_of
 from sparring.search.tree import Tree
 from sparring.types import Policy
@@ -134,8 +135,8 @@ def grow(
     for start in starts:
         try:
             trees.append(plant(pool.envs[0], start, setting))
-        except EnvFailed:
-            pool.replace(0)
+        except EnvFailed as failure:
+            replace_broken(pool, 0, failure)
     search_many(
         pool,
         policy,
