@@ -24,6 +24,7 @@ methods: a simulator is a privilege, so compare with best-of-n at an equal budge
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -80,7 +81,8 @@ class SearchSpec:
         """Read it.
 
         Raises:
-            UnknownName: no such setting or word. InvalidConfig: no agent, or a value that is no number above 0.
+            UnknownName: no such setting or word.
+            InvalidConfig: no agent, a setting that stands twice, or a value that it can't have.
         """
         _, _, rest = spec.partition(":")
         how, _, agent = rest.partition(":")
@@ -91,6 +93,8 @@ class SearchSpec:
         words: dict[str, str] = {}
         for one in given:
             name, _, value = one.partition("=")
+            if name in words or name in numbers:
+                raise InvalidConfig(f'{name} stands twice in "{spec}"')
             if name in _WORDS:
                 if value not in _WORDS[name]:
                     raise unknown(name, value, _WORDS[name], f'It stands in the agent "{spec}".')
@@ -142,12 +146,29 @@ def search_agent(
     Args:
         wrappers, memory, system: for the agent inside, as for `load_agent`.
     Raises:
-        UnknownName: no such method, setting or agent. InvalidConfig: a value that is no number above 0.
+        UnknownName: no such method, setting or agent.
+        InvalidConfig: a value that a setting can't have, or an agent that searches itself.
     """
     found = SearchSpec.parse(spec)
-    agent = load_agent(found.agent, wrappers=wrappers, memory=memory, system=system)
+    agent = load_inner(found, wrappers=wrappers, memory=memory, system=system)
     searcher = found.searcher(agent.policy)
     return replace(agent, name=spec, greedy=None, play=functools.partial(play, searcher))
+
+
+def load_inner(
+    spec: SearchSpec, *, wrappers: tuple[str, ...] = (), memory: str = "full_history", system: str | None = None
+) -> Agent:
+    """Load the agent that a search asks.
+
+    Raises:
+        UnknownName: no such agent. InvalidConfig: it searches itself.
+    """
+    agent = load_agent(spec.agent, wrappers=wrappers, memory=memory, system=system)
+    if agent.play is not None:
+        raise InvalidConfig(
+            f'"{spec.agent}" searches itself, and a search asks an agent that does not: name that alone'
+        )
+    return agent
 
 
 def _value_model(agent: str) -> Values:
@@ -166,7 +187,10 @@ def _number(spec: str, name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = 0.0
-    if value <= 0:
-        raise InvalidConfig(f'{name} in "{spec}" must be a number above 0, got "{text}"')
+        value = math.nan
+    low = "at least 0" if name in _REAL else "above 0"
+    if not math.isfinite(value) or value < 0 or (value == 0 and name not in _REAL):
+        raise InvalidConfig(f'{name} in "{spec}" must be a number {low}, got "{text}"')
+    if name not in (*_REAL, "seconds") and not value.is_integer():
+        raise InvalidConfig(f'{name} in "{spec}" must be a whole number, got "{text}"')
     return value

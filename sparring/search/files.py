@@ -7,6 +7,7 @@ that led to them and what these earned stand at the edges.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 from sparring import trajectories
 from sparring.episode import Moment
-from sparring.errors import InvalidData
+from sparring.errors import EnvFailed, InvalidData
+from sparring.search.rules import final_score
 from sparring.search.tree import Edge, Node, Spent, Tree
 from sparring.types import Action, Observation, Stop, Turn
 
@@ -92,9 +94,7 @@ def from_json(line: str) -> Tree:
     Raises:
         InvalidData: the line is no tree; the message names the field.
     """
-    found = trajectories.parse(line, _Tree, "tree")
-    if not found.nodes or found.nodes[0].parent is not None:
-        raise InvalidData("a tree's first node must be its root, which has no parent")
+    found = _parse(line)
     nodes: list[Node] = []
     for number, plain in enumerate(found.nodes):
         node = _root(found, plain) if number == 0 else _node(number, plain, nodes, found.nodes)
@@ -121,7 +121,60 @@ def from_json(line: str) -> Tree:
                 if not 0 <= one.to < len(nodes):
                     raise InvalidData(f"an edge leads to node {one.to}, but the tree has {len(nodes)}")
                 edge.node, edge.turn = nodes[one.to], _turn(node, one)
+    _check_ways(nodes)
     return Tree(nodes[0], nodes, found.spent, stopped=found.stopped, error=found.error)
+
+
+def _parse(line: str) -> _Tree:
+    """What a line says, whose fields are as they must be, each by itself."""
+    try:
+        found = trajectories.parse(line, _Tree, "tree")
+    except InvalidData:
+        raise
+    except RecursionError as error:
+        raise InvalidData("no tree: it is nested too deep") from error
+    except TypeError as error:
+        raise InvalidData("no tree: a line must be a JSON object") from error
+    except ValueError as error:  # a number of too many digits
+        raise InvalidData(f"no tree: {error}") from error
+    if not found.nodes or found.nodes[0].parent is not None:
+        raise InvalidData("a tree's first node must be its root, which has no parent")
+    spent = found.spent
+    _check_counts("the tree", spent.simulations, spent.env_steps, spent.replayed_steps, spent.tokens)
+    _check_numbers("the tree", spent.seconds, spent.fork_seconds)
+    for number, node in enumerate(found.nodes):
+        where = f"node {number}"
+        if (node.observation if number else found.root.observation) is None:
+            raise InvalidData(f"{where} shows nothing: it must have an observation")
+        if len({edge.action.text for edge in node.edges}) < len(node.edges):
+            raise InvalidData(f"{where} has an action twice")
+        _check_counts(where, node.drawn, node.visits)
+        _check_numbers(where, node.value)
+        for edge in node.edges:
+            _check_counts(where, edge.samples, edge.visits)
+            _check_numbers(where, edge.reward, edge.prior, edge.total, edge.critique)
+    return found
+
+
+def _check_counts(where: str, *counts: int) -> None:
+    if any(one < 0 for one in counts):
+        raise InvalidData(f"counts of {where} must be at least 0, got {', '.join(map(str, counts))}")
+
+
+def _check_numbers(where: str, *numbers: float | None) -> None:
+    if any(one is not None and not math.isfinite(one) for one in numbers):
+        raise InvalidData(f"numbers of {where} must be finite, got {', '.join(map(str, numbers))}")
+
+
+def _check_ways(nodes: Iterable[Node]) -> None:
+    """Check that each node is where the edge leads that it came by, and that endings are worth a number."""
+    for node in nodes:
+        if node.came_by is not None and node.came_by.node is not node:
+            raise InvalidData(f"node {node.number} must be where the edge leads that it came by")
+        try:
+            final_score(node.moment)
+        except EnvFailed as error:
+            raise InvalidData(f"node {node.number}: {error}") from error
 
 
 def _plain_node(node: Node) -> _Node:
@@ -166,7 +219,7 @@ def _root(found: _Tree, plain: _Node) -> Node:
 
 def _node(number: int, plain: _Node, before: list[Node], plains: tuple[_Node, ...]) -> Node:
     """A node whose parent is among those `before` it."""
-    if plain.parent is None or not 0 <= plain.parent < number or plain.edge >= len(before[plain.parent].edges):
+    if plain.parent is None or not 0 <= plain.parent < number or not 0 <= plain.edge < len(before[plain.parent].edges):
         raise InvalidData(
             f"node {number} must come by an edge of an earlier node, got edge {plain.edge} of {plain.parent}"
         )

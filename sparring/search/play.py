@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sparring.envs.pool import EnvPool
 from sparring.episode import Setting, Start
@@ -21,6 +22,9 @@ from sparring.search.patience import replace_broken
 from sparring.search.rules import Rules
 from sparring.search.tree import Edge, Node, Spent, Tree
 from sparring.types import Policy, Trajectory, Turn
+
+COSTS = ("simulations", "env_steps", "tokens")
+"""What an episode's info says that its search cost, each name behind `search_`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ def play(
     What was chosen is then played for real, every observation compared with that of the search; where a chosen path
     does not reach an end, the policy goes on alone. An episode's info says what it cost in all: `search_simulations`,
     `search_env_steps` (those of playing it for real not among them) and `search_tokens` (all that were sampled; what
-    a judge said about several episodes at once is shared evenly among them).
+    a judge said about several episodes at once is shared evenly among them). Where a search failed, so that the policy
+    had to go on without it, `search_error` says how.
 
     Args:
         on_finish: called with each trajectory. on_tree: called with each tree when its search is done.
@@ -79,17 +84,18 @@ def play(
     for first in range(0, len(starts), len(pool)):
         part = starts[first : first + len(pool)]
         judged = searcher.judge.tokens if searcher.judge is not None else 0
-        chosen, costs = _choose(searcher, policy, pool, part, setting, on_tree)
+        chosen, costs, errors = _choose(searcher, policy, pool, part, setting, on_tree)
         judged = (searcher.judge.tokens if searcher.judge is not None else 0) - judged
         again = [replace(start, prefix=(*start.prefix, *turns)) for start, turns in zip(part, chosen, strict=True)]
-        for start, trajectory, cost in zip(again, rollout(policy, pool, again, setting), costs, strict=True):
+        played = rollout(policy, pool, again, setting)
+        for start, trajectory, cost, error in zip(again, played, costs, errors, strict=True):
             alone = sum(turn.action.sampled_tokens for turn in trajectory.turns[len(start.prefix) :])
-            counted = {
-                "search_simulations": cost.simulations,
-                "search_env_steps": cost.env_steps,
-                "search_tokens": cost.tokens + alone + round(judged / len(part)),
-            }
-            found.append(replace(trajectory, info={**trajectory.info, **counted}))
+            tokens = cost.tokens + alone + round(judged / len(part))
+            counted = zip(COSTS, (cost.simulations, cost.env_steps, tokens), strict=True)
+            told: dict[str, Any] = {f"search_{name}": amount for name, amount in counted}
+            if error is not None:
+                told["search_error"] = error
+            found.append(replace(trajectory, info={**trajectory.info, **told}))
             if on_finish is not None:
                 on_finish(found[-1])
     return found
@@ -102,21 +108,24 @@ def _choose(
     starts: Sequence[Start],
     setting: Setting,
     on_tree: Callable[[Tree], None] | None,
-) -> tuple[list[tuple[Turn, ...]], list[Spent]]:
-    """The turns to play of each start, and what finding them cost."""
+) -> tuple[list[tuple[Turn, ...]], list[Spent], list[str | None]]:
+    """The turns to play of each start, what finding them cost, and how the search failed where it did."""
     costs = [Spent() for _ in starts]
     chosen: list[tuple[Turn, ...]] = [() for _ in starts]
+    errors: list[str | None] = [None for _ in starts]
     trees: dict[int, Tree] = {}
     for index, start in enumerate(starts):
         try:
             trees[index] = plant(pool.envs[0], start, setting)
-        except EnvFailed as failure:  # playing it for real will say so
+        except EnvFailed as failure:
+            errors[index] = str(failure)
             replace_broken(pool, 0, failure)
     while trees:
         searcher.grow(pool, policy, list(trees.values()))
         following: dict[int, Tree] = {}
         for index, tree in trees.items():
             _add(costs[index], tree.spent)
+            errors[index] = tree.error
             if on_tree is not None:
                 on_tree(tree)
             path = commitment(searcher.rules, tree)
@@ -125,7 +134,7 @@ def _choose(
             if searcher.rules.commit == "action" and node is not None and not node.is_over and tree.error is None:
                 following[index] = replant(node)
         trees = following
-    return chosen, costs
+    return chosen, costs, errors
 
 
 def commitment(rules: Rules, tree: Tree) -> list[Edge]:

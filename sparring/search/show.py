@@ -12,6 +12,11 @@ from sparring.play import printable
 from sparring.search.rules import Rules
 from sparring.search.tree import Edge, Node, Tree
 
+_INDENT = 4
+"""Columns by which a turn is indented."""
+_ROOM = 60
+"""Columns that a line has at least behind that."""
+
 
 def render(
     tree: Tree, rules: Rules | None = None, *, max_depth: int | None = None, width: int = 120, colours: bool = False
@@ -20,10 +25,13 @@ def render(
 
     Args:
         rules: say what the best ending is; by default those of MCTS.
-        max_depth: turns below the root that are shown; None for all. Actions that were never visited are counted.
-        width: characters a line. colours: with escape codes for a terminal.
+        max_depth: turns below the root that are shown, at least one; None for all. Actions never visited are counted.
+        width: characters a line; more where a tree is so deep that too few of them are left.
+        colours: with escape codes for a terminal.
     """
     best = tree.best_ending((rules or Rules()).outcome)
+    deepest = min(max(node.depth for node in tree.nodes), max_depth if max_depth is not None else len(tree.nodes))
+    width = max(width, _INDENT * (deepest + 1) + _ROOM)
     console = Console(width=width, force_terminal=colours, no_color=not colours, highlight=False, soft_wrap=False)
     with console.capture() as captured:
         console.print(_branches(tree, {id(edge) for edge in best.path} if best else set(), max_depth))
@@ -83,8 +91,8 @@ def _summary(tree: Tree) -> Text:
         f"{spent.simulations} simulations, {len(tree.nodes)} places, {len(tree.endings())} endings, "
         f"{spent.env_steps} steps of the environment ({spent.replayed_steps} of them replayed), {spent.tokens} tokens, "
         f"{spent.seconds:.1f} s ({share:.1%} of it forking)"
-        + (f"; stopped: {tree.stopped}" if tree.stopped else "")
-        + (f"; {tree.error}" if tree.error else "")
+        + (f"; stopped: {_short(tree.stopped, 300)}" if tree.stopped else "")
+        + (f"; {_short(tree.error, 300)}" if tree.error and tree.error != tree.stopped else "")
     )
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sparring.envs.pool import EnvPool
 from sparring.episode import Start
 from sparring.errors import EnvNotSearchable, InvalidConfig, ReplayDiverged, UnknownName
+from sparring.search.budget import IDLE
 from sparring.search.engine import Budget, plant, search, search_many
 from sparring.search.evaluators import estimate, playout, zero
 from sparring.search.rules import PRESETS, final_score, rules_of
@@ -185,6 +186,21 @@ def test_trees_do_not_depend_on_each_other_nor_on_how_many_are_searched_at_once(
         assert [shape(tree) for tree in trees] == [shape(tree) for tree in alone]
 
 
+@pytest.mark.parametrize("method", ["mcts", "lats", "best-of-n"])
+@pytest.mark.parametrize("width", [2, 4])
+def test_a_tree_of_simultaneous_simulations_does_not_depend_on_the_pool_nor_on_other_trees(method, width):
+    def grown(size, seeds):
+        with EnvPool(lambda: TreeWorld(5), size) as pool:
+            trees = [plant(pool.envs[0], Start(seed, sampling_seed=seed), SETTING) for seed in seeds]
+            rules = rules_of(method, stop_at=None)
+            search_many(pool, uniform(), trees, rules=rules, budget=Budget(25), simulations_at_once=width)
+        return [shape(tree) for tree in trees]
+
+    alone = [*grown(width, [0]), *grown(width, [1]), *grown(width, [2])]
+    for size in (width, width + 1, 2 * width, 2 * width + 1, 4 * width):
+        assert grown(size, [0, 1, 2]) == alone
+
+
 def test_the_same_seed_gives_the_same_tree_and_another_seed_another():
     def grown(seed):
         return shape(search(TreeWorld(4), uniform(), Start(0, sampling_seed=seed), SETTING))
@@ -313,6 +329,24 @@ def test_a_budget_ends_the_search(limit):
     assert tree.spent.env_steps < 20 + 9 or "seconds" in limit
 
 
+@pytest.mark.parametrize(
+    ("method", "limit"), [("agent-q", {"env_steps": 5000}), ("lats", {"env_steps": 5000}), ("best-of-n", {"tokens": 9})]
+)
+def test_a_budget_that_is_never_used_up_ends_the_search_too(method, limit):
+    """Known endings cost no steps to visit again, and a script reports no tokens."""
+    rules = rules_of(method, stop_at=None)
+    budget = Budget(simulations=None, **limit)
+    tree = search(TreeWorld(2), uniform(), START, SETTING, rules=rules, budget=budget)
+    assert tree.stopped == f"{IDLE} simulations in a row used none of the budget"
+    counts_add_up(tree)
+
+
+def test_seconds_end_a_search_whose_simulations_ask_nothing():
+    rules = rules_of("agent-q", **MANY)
+    tree = search(TreeWorld(1), uniform(), START, SETTING, rules=rules, budget=Budget(None, seconds=0.3))
+    assert tree.stopped == "seconds" and len(tree.endings()) == 3
+
+
 def test_an_evaluator_that_knows_nothing_still_finds_endings():
     tree = search(TreeWorld(2), uniform(), START, SETTING, rules=rules_of("mcts", **MANY), evaluator=zero)
     assert final_score(tree.best_ending(final_score).moment) == 1.0
@@ -323,5 +357,8 @@ def test_impossible_settings_teach():
         rules_of("mtcs")
     with pytest.raises(InvalidConfig, match="budget"):
         Budget(simulations=None)
+    for seconds in (float("nan"), float("inf")):
+        with pytest.raises(InvalidConfig, match="finite number above 0"):
+            Budget(seconds=seconds)
     with pytest.raises(InvalidConfig, match="samples"):
         rules_of("mcts", samples=0)
