@@ -213,6 +213,14 @@ def rate_of(study: Study, world: str, method: str) -> str:
     return max(known, key=known.__getitem__) if len(known) == len(merits) else METHODS[name].rates[0]
 
 
+def tuning(study: Study) -> dict[str, Any]:
+    """By world and method, what each rate came to where it was tried."""
+    return {
+        world: {name: {rate: merit(study, world, name, rate) for rate in kind.rates} for name, kind in METHODS.items()}
+        for world in study.worlds
+    }
+
+
 # Playing
 
 
@@ -353,9 +361,9 @@ def plain(one: PairedDifference) -> dict[str, Any]:
     return {**asdict(one.difference), "wins": one.wins, "losses": one.losses, "ties": one.ties, "tasks": one.tasks}
 
 
-def cost(run: Path) -> dict[str, Any]:
-    """What a run used: turns of the environment, sampled tokens, seconds of training; and how its rounds went."""
-    rows = RunFolder(run).metrics()
+def cost(run: Path, step: int) -> dict[str, Any]:
+    """What a run used up to a step: turns, sampled tokens, seconds of training; and how its rounds went."""
+    rows = [row for row in RunFolder(run).metrics() if row["step"] <= step]
     last, kinds = rows[-1], ("contrasts", "mistakes", "recoveries_known", "revisions", "good", "demonstrations")
     rounds = [{name: row[name] for name in kinds if name in row} for row in rows] if "contrasts" in last else []
     return {
@@ -384,24 +392,25 @@ def main(study: Study) -> None:
         for method in study.methods:
             rate = rate_of(study, world, method)
             runs: dict[str, dict[str, dict[str, Rows]]] = {}
-            costs = {}
+            costs: dict[str, dict[str, Any]] = {}
             for seed in study.seeds:
                 run = train(study, world, method, rate, seed)
-                costs[str(seed)] = cost(run)
                 checkpoints = RunFolder(run).checkpoints()
                 names = {method: max(checkpoints)} | ({FIRST: 1} if method == "Agent-R" else {})
                 for name, step in names.items():
                     found = play(study, world, f"{name} {seed}", checkpoints[step])
                     runs.setdefault(name, {})[str(seed)] = found
+                    costs.setdefault(name, {})[str(seed)] = cost(run, step)
                     print(world, name, seed, f"{mean(found['sampled'], 'score'):.3f}", flush=True)
             for name, played in runs.items():
-                agents[name] = {"rate": rate, "cost": costs, **summary(played, start_played)}
+                agents[name] = {"rate": rate, "cost": costs[name], **summary(played, start_played)}
         figures[world] = agents
         record(
             study.name,
-            {"rounds": ROUNDS, "updates_a_round": UPDATES, "worlds": figures},
+            {"rounds": ROUNDS, "updates_a_round": UPDATES, "tuning": tuning(study), "worlds": figures},
             seeds=study.seeds,
-            command=f"python benchmarks/agent_r.py --seeds {' '.join(map(str, study.seeds))}",
+            command=f"python benchmarks/agent_r.py --worlds {' '.join(figures)} "
+            f"--seeds {' '.join(map(str, study.seeds))}",
             notes="Means over seeds of training, low and high are the seeds'. Differences to imitation are paired by "
             "task, over the mean of all seeds, with 95 % intervals over what tasks share (products, goals). "
             "forced_…: after a random action in place of the agent's own.",
