@@ -127,6 +127,15 @@ TASKS = {
         greedy=(0.5,),
         eval_turns=_turns(800, 2000, 3000),
     ),
+    "empty-room": Task(
+        ["--env.id", "MiniGrid-v1", *SHORT, "--agent.max-action-tokens", "8", "--env.options", "level",
+         "MiniGrid-Empty-Random-6x6-v0", "--env.max-turns", "40"],
+        [*TINY, "--tiny.vocabulary", "400", "--demos.agent", "expert:0.9", "--demos.episodes", "200", "--steps", "60"],
+        _turns(8000, 24_000, 40_000),
+        sampled=(0.5, 0.8),
+        greedy=(0.5, 0.8),
+        eval_turns=_turns(800, 2400, 4000),
+    ),
     "webshop": Task(
         ["--env.id", "WebShop-v1", "--env.wrappers", "webshop-brief", "webshop-match", "webshop-index",
          "--env.max-turns", "10", "--agent.max-action-tokens", "16"],
@@ -212,7 +221,7 @@ def play(study: Study, name: str, method: str, trial: int, seed: int) -> Curve:
     """Train once, unless that was done before."""
     run, task, kind = study.out / name / f"{method}-{trial}-{seed}", TASKS[name], METHODS[method]
     if not (run / DONE).exists():
-        turns = {"number-search": 8, "webshop": 6}.get(name, 15)
+        turns = {"number-search": 8, "webshop": 6, "empty-room": 30}.get(name, 15)
         every = max(1, round(task.eval_turns[method] / (kind.episodes * turns)))
         if RunFolder(run).latest_checkpoint() is None:  # an interrupted run without a checkpoint can't go on
             shutil.rmtree(run, ignore_errors=True)

@@ -126,8 +126,8 @@ class SecondThought(TextWrapper):
             self._is_over = played >= limit._max_episode_steps
         kept = {name: value for name, value in info.items() if name not in _OF_THE_RESET}
         text, info = self._show(answered(text), kept)
-        earned = sum(reward for _, reward in undone)
-        return text, min(0.0, -earned), False, self._is_over, info
+        earned = sum(max(0.0, reward) for _, reward in undone)
+        return text, 0.0 - earned, False, self._is_over, info
 
     def _time_limit(self) -> TimeLimit[Any, Any] | None:
         layer: Any = self.env

@@ -29,7 +29,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sparring.agents.first_hit import FirstHitPolicy
 from sparring.agents.load import Agent, load_agent
+from sparring.agents.scripted import ExpertPolicy, RandomPolicy
 from sparring.errors import InvalidConfig, unknown
 from sparring.search.asking import Judge
 from sparring.search.critique import ranking
@@ -55,6 +57,7 @@ _EVALUATORS: Mapping[str, Callable[[Judge, str], Evaluator]] = {
     "debate": lambda judge, agent: estimate(debate(judge)),
     "agreement": lambda judge, agent: scored_and_agreed(judge),
 }
+_ASKING = ("score", "debate", "agreement")
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "evaluator": tuple(_EVALUATORS),
     "critique": ("none", "asked"),
@@ -122,6 +125,7 @@ class SearchSpec:
                 "a playout is worth what the environment says at its end: outcome=hidden needs an evaluator that "
                 f"judges for itself, one of {', '.join(name for name in _EVALUATORS if name != 'playout')}"
             )
+        self._check_judge(policy, evaluator)
         limits = {
             name: self.numbers[name] if name == "seconds" else int(self.numbers[name])
             for name in _BUDGETS
@@ -136,6 +140,17 @@ class SearchSpec:
             simulations_at_once=int(self.numbers.get("at_once", 4)),
             judge=judge,
         )
+
+    def _check_judge(self, policy: Policy, evaluator: str) -> None:
+        """Check that an agent that is asked questions answers some; a random one can choose, but not argue."""
+        asked = [evaluator] if evaluator in _ASKING else []
+        asked += ["critique"] if self.words.get("critique") == "asked" else []
+        mute = (ExpertPolicy, FirstHitPolicy, *([RandomPolicy] if "debate" in asked else []))
+        if asked and isinstance(policy, mute):
+            raise InvalidConfig(
+                f'{" and ".join(asked)} ask the agent itself, and "{self.agent}" is a script that answers no such '
+                "questions: take a model"
+            )
 
 
 def search_agent(

@@ -1,8 +1,8 @@
 """Trees on disk: one JSON object a line, compressed with Zstandard.
 
 A tree is written with everything but its snapshots: one that is read again can be looked at, learned from, and searched
-further, for which its episode is then replayed from the reset. Places are written once, by what they show; the actions
-that led to them and what these earned stand at the edges.
+further, for which its episode is then replayed from the reset (and new places merged with each other alone). Places are
+written once, by what they show; the actions that led to them and what these earned stand at the edges.
 """
 
 from __future__ import annotations

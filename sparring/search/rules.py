@@ -77,25 +77,34 @@ def descend(rules: Rules, tree: Tree) -> list[Edge] | None:
     only to what is being looked at by another simulation, the next best is taken; None where all do.
     """
     path: list[Edge] = []
-    return path if _descend(rules, tree.root, path, {tree.root.number}) else None
+    left = [iter(_in_order(rules, tree.root))]
+    met = {tree.root.number}  # a merged place is met by many ways, from all of which there is the same to find
+    if _wants_actions(tree.root):
+        return None if tree.root.is_expanding else path
+    while left:
+        edge = next(left[-1], None)
+        if edge is None:
+            left.pop()
+            path = path[:-1]
+        elif edge.node is None:
+            if not edge.in_flight:
+                return [*path, edge]
+        elif edge.node.number not in met:
+            met.add(edge.node.number)
+            if not _wants_actions(edge.node):
+                path = [*path, edge]
+                left.append(iter(_in_order(rules, edge.node)))
+            elif not edge.node.is_expanding:
+                return [*path, edge]
+    return None
 
 
-def _descend(rules: Rules, node: Node, path: list[Edge], passed: set[int]) -> bool:
-    if node.is_over or not node.is_expanded:
-        return not node.is_expanding
-    for edge in sorted(open_edges(node), key=lambda one: preference(rules, node, one)):
-        if edge.node is None:
-            if edge.in_flight:
-                continue
-            path.append(edge)
-            return True
-        if edge.node.number in passed:  # a merged state may lead back to where the path came from
-            continue
-        path.append(edge)
-        if _descend(rules, edge.node, path, passed | {edge.node.number}):
-            return True
-        path.pop()
-    return False
+def _wants_actions(node: Node) -> bool:
+    return node.is_over or not node.is_expanded
+
+
+def _in_order(rules: Rules, node: Node) -> list[Edge]:
+    return sorted(open_edges(node), key=lambda edge: preference(rules, node, edge))
 
 
 def open_edges(node: Node) -> list[Edge]:
@@ -132,6 +141,7 @@ def best_first(rules: Rules, tree: Tree) -> list[Edge] | None:
 def beam(rules: Rules, tree: Tree) -> list[Edge] | None:
     """Level by level: every action of the `rules.width` most valuable places of a level, then those of the next."""
     level = [tree.root]
+    met = {tree.root.number}
     while level:
         for node in level:
             if node.is_expanding or any(edge.in_flight for edge in node.edges):
@@ -142,7 +152,8 @@ def beam(rules: Rules, tree: Tree) -> list[Edge] | None:
             if fresh is not None:
                 return [*node.path, fresh]
         below = {edge.node.number: edge.node for node in level for edge in node.edges if edge.node and not edge.error}
-        alive = [node for node in below.values() if not node.is_over]
+        alive = [node for node in below.values() if not node.is_over and node.number not in met]
+        met |= below.keys()  # merged states may lead back to an earlier level
         if rules.max_depth is not None:
             alive = [node for node in alive if node.depth < rules.max_depth]
         level = sorted(alive, key=lambda node: -(node.value or 0.0))[: rules.width]

@@ -90,7 +90,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, low in (("threshold", 0), ("min_visits", 1), ("environments", 1), ("lora_rank", 0), ("seed", 0)):
-            if getattr(self, name) < low:
+            if not getattr(self, name) >= low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
         self.search.rules(mean_weight=self.mean_weight)
 
@@ -118,12 +118,15 @@ def train(config: Config) -> Path:
             Session("agent_q", run, config.loop) as session,
         ):
             for step in session.steps():
+                judge = Judge(policy)
                 with session.timed("rollout"):
-                    forest = explore(config, policy, pool, step)
+                    forest = explore(config, policy, pool, step, judge)
                 forest.save_if_due(config.search, run, step)
-                session.count(**forest.counts())
+                session.count(**forest.counts(), judge_questions=judge.asked, judge_tokens=judge.tokens)
                 with session.timed("update"):
                     row = forest.summary() | prefer(config, run, learner, policy, forest, step, session.progress)
+                    if judge.asked:
+                        row["unanswered"] = judge.invalid / judge.asked
                     policy.weights_changed()
                 if session.is_evaluation_due:
                     row |= evaluator.row(session)
@@ -133,11 +136,11 @@ def train(config: Config) -> Path:
     return config.run
 
 
-def explore(config: Config, policy: HFPolicy, pool: EnvPool, step: int) -> Forest:
-    """Search the tasks of a round."""
+def explore(config: Config, policy: HFPolicy, pool: EnvPool, step: int, judge: Judge) -> Forest:
+    """Search the tasks of a round. The judge is asked where the settings say so."""
     split = config.split or training_split(pool)
     starts = group_starts(config.seed, step, groups=config.search.trees, size=1, split=split)
-    critic = ranking(Judge(policy)) if config.critique == "asked" else None
+    critic = ranking(judge) if config.critique == "asked" else None
     return grow(config.search, policy, pool, starts, config.setting, critic=critic, mean_weight=config.mean_weight)
 
 

@@ -14,7 +14,7 @@ def node_pairs(tree: Tree, rules: Rules, *, threshold: float, min_visits: int = 
     """Pair the actions of each place whose values lie more than a threshold apart (Agent Q, section 4.2).
 
     A pair compares single turns: both sides are the episode up to and with the action, and what came before is context.
-    Actions that ran into an error of the environment, and those without tokens of a policy, make no pair.
+    Actions that ran into an error of the environment make no pair.
 
     Args:
         rules: of the search, by which an action's value is the mean of what simulations through it ended with, mixed

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sparring import cli
 from sparring.errors import InvalidConfig
 from sparring.search.agent import SearchSpec
 from sparring.search.rules import PRESETS
+from sparring.types import Action, Prompt
 from tests.search.worlds import uniform
 
 PAGE = (Path(__file__).parents[2] / "docs" / "search.md").read_text(encoding="utf-8")
@@ -58,4 +60,13 @@ def test_all_methods_and_evaluators_are_on_the_page() -> None:
             with pytest.raises(InvalidConfig, match="value model of a run"):
                 spec.searcher(uniform())
         else:
-            assert spec.searcher(uniform())
+            assert spec.searcher(Speaker())
+
+
+class Speaker:
+    """Stands for a model: it says something, whatever it is asked."""
+
+    version = 0
+
+    def act(self, prompts: Sequence[Prompt]) -> list[Action]:
+        return [Action("well") for _ in prompts]

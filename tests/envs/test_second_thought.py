@@ -59,6 +59,19 @@ def test_what_was_paid_stays_paid() -> None:
     assert cost < 0 and env.step(sentence(1))[1] == 0.0
 
 
+def test_what_was_earned_goes_and_what_was_paid_stays_where_both_are_taken_back_at_once() -> None:
+    class Paid(Copy):
+        def step(self, action: str) -> Any:
+            earned = 1.0 if self.at == 0 else -0.25
+            text, _, over, cut, info = super().step(self.secret[self.at])
+            return text, earned, over, cut, info
+
+    env = SecondThought(Paid(words=9))
+    env.reset(seed=0)
+    assert [said(env, 1)[1] for _ in range(2)] == [1.0, -0.25]
+    assert env.step(sentence(2))[1] == -1.0
+
+
 def test_sentences_are_listed_where_they_do_something(env: Any) -> None:
     _, info = env.reset(seed=3)
     listed = [[one for one in info["actions"].choices if one in special_tokens()]]

@@ -12,7 +12,7 @@ from sparring import cli, trajectories
 from sparring.envs.text.number_search import NumberSearch
 from sparring.errors import InvalidConfig, InvalidData, SparringError, UnknownName
 from sparring.search import files
-from sparring.search.agent import SearchSpec
+from sparring.search.agent import SearchSpec, search_agent
 from sparring.search.command import search_tasks, show_episodes
 from sparring.search.engine import Budget, search
 from sparring.search.rules import rules_of
@@ -134,6 +134,14 @@ def test_a_setting_says_what_it_must_be(settings: str, message: str) -> None:
         "exploration": 0,
         "seconds": 0.5,
     }
+
+
+@pytest.mark.parametrize(
+    "spec", ["mcts@evaluator=score:expert", "agent-q@critique=asked:first-hit", "r-mcts@evaluator=debate:random"]
+)
+def test_a_script_is_no_judge(spec: str) -> None:
+    with pytest.raises(InvalidConfig, match="is a script that answers no such questions"):
+        search_agent(f"search:{spec}")
 
 
 @pytest.mark.parametrize("setting", ["evaluator=oracle", "critique=yes", "outcome=blurred", "deepness=3"])

@@ -16,7 +16,7 @@ from sparring.search.engine import Budget, plant, search, search_many
 from sparring.search.evaluators import estimate, playout, zero
 from sparring.search.rules import PRESETS, final_score, rules_of
 from sparring.search.tree import Tree, episode_along
-from sparring.types import Action
+from sparring.types import Action, ActionSet
 from tests.search.worlds import (
     CHOICES,
     SETTING,
@@ -282,8 +282,6 @@ def test_merging_states_gives_a_place_one_node_and_counts_every_visit_once():
             self.taken = tuple(sorted(self.taken))
             return text, reward, over, cut, info
 
-    from sparring.types import ActionSet
-
     ActionSetOfTwo = ActionSet(("left", "right"))
     rules = rules_of("mcts", samples=30, children=2, merge_states=True, stop_at=None)
     tree = search(Sum(4), uniform(), START, SETTING, rules=rules, budget=Budget(simulations=300))
@@ -294,6 +292,59 @@ def test_merging_states_gives_a_place_one_node_and_counts_every_visit_once():
         if edge.node is not None:
             arriving[edge.node.number] += edge.visits
     assert all(arriving[node.number] == node.visits for node in tree.nodes[1:])
+
+
+class Ladder(TreeWorld):
+    """Whatever is said leads to the same next rung."""
+
+    state = ("said",)
+
+    def __init__(self, depth):
+        super().__init__(1)
+        self.depth, self.said = depth, 0
+
+    def observe(self):
+        return f"rung {self.said}", {"actions": ActionSet(CHOICES), "task": "only"}
+
+    def reset(self, *, seed=None, options=None):
+        self.said = 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        self.said += 1
+        return *self.observe()[:1], 0.0, self.said == self.depth, False, self.observe()[1]
+
+
+def test_a_place_that_many_ways_lead_to_is_looked_at_once_a_simulation():
+    """With 3 ways from each of 30 rungs to the next there are more paths than could ever be tried."""
+    rules = rules_of("mcts", **MANY, merge_states=True)
+    with EnvPool(lambda: Ladder(30), 4) as pool:
+        tree = plant(pool.envs[0], START, SETTING)
+        search_many(pool, uniform(), [tree], rules=rules, budget=Budget(200), simulations_at_once=4)
+    assert tree.stopped == "everything sampled was seen" and len([one for one in tree.nodes if not one.is_over]) == 30
+
+
+def test_a_search_goes_deeper_than_python_calls():
+    rules = rules_of("mcts", samples=1, children=1)
+    setting = replace(SETTING, memory="last_observation")
+    tree = search(Ladder(1050), uniform(), START, setting, rules=rules, evaluator=zero, budget=Budget(1100))
+    assert [node.depth for node in tree.endings()] == [1050]
+
+
+class Ring(Ladder):
+    """The third rung is the first."""
+
+    def step(self, action):
+        result = super().step(action)
+        self.said %= 3
+        return *self.observe()[:1], *result[1:]
+
+
+@pytest.mark.parametrize("method", ["mcts", "best-first", "beam", "agent-q", "r-mcts"])
+def test_merged_places_that_lead_in_a_ring_do_not_hold_a_search(method):
+    rules = rules_of(method, **MANY, merge_states=True, max_depth=None)
+    tree = search(Ring(99), uniform(), START, SETTING, rules=rules, evaluator=zero, budget=Budget(50))
+    assert tree.stopped in ("no place is left to look at", "everything sampled was seen") and len(tree.nodes) == 4
 
 
 def test_an_episode_along_a_path_is_what_was_played():
