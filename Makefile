@@ -31,7 +31,7 @@ imports: setup
 
 # One thread: the models of the tests are tiny, and beside a busy neighbour two threads wait for each other.
 unit: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --durations 25
 
 # vLLM's build for CPUs, in an environment of its own; it brings packages beside torch that do not fit this torch.
 $(VLLM)/.done: pyproject.toml constraints.txt

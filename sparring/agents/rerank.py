@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +98,7 @@ def load_critic(checkpoint: Path, encoder: str, policy: HFPolicy) -> UtteranceCr
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
         critic.load_state_dict(state["target"] or state["module"])
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise InvalidData(
             f"{path} holds no critic of utterances; runs of archer and offline_archer have one ({error})"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +86,7 @@ def load_learner(
     path = latest[1] / OPTIMIZER_FILE
     try:
         optimizer.load_state_dict(torch.load(path, weights_only=True))
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise InvalidData(
             f"{path} does not hold the optimiser of this run, so it can't go on. Start a new run from its weights "
             f"with --model {latest[1]} ({error})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -143,15 +145,20 @@ def test_online_begins_with_what_was_learned_offline(
         assert torch.equal(online_critic["target"][name], one)
 
 
+@pytest.mark.parametrize("content", [None, b"no weights", pickle.dumps(print, protocol=2)])
 def test_a_folder_without_a_critic_is_named(
-    tmp_path: Path, copy_model: Path, copy_env: EnvConfig, copy_agent: AgentConfig
+    tmp_path: Path, copy_model: Path, copy_env: EnvConfig, copy_agent: AgentConfig, content: bytes | None
 ) -> None:
+    started = tmp_path / "start"
+    shutil.copytree(copy_model, started)
+    if content is not None:
+        (started / "critic.pt").write_bytes(content)
     config = archer.Config(
         run=tmp_path / "run",
         model=str(copy_model),
         env=copy_env,
         agent=copy_agent,
-        values=TurnCriticConfig(critic_from=copy_model),
+        values=TurnCriticConfig(critic_from=started),
     )
     with pytest.raises(InvalidData, match="holds no critic"):
         archer.train(config)

@@ -436,6 +436,9 @@ def test_a_damaged_checkpoint_is_named(
     sft.train(replace(config, loop=replace(LOOP, steps=1, eval_every=0)))
     latest = RunFolder(config.run).latest_checkpoint()
     assert latest is not None
+    (latest[1] / "optimizer.pt").write_bytes(b"cut short")
+    with pytest.raises(InvalidData, match=r"optimizer\.pt"):
+        sft.train(replace(config, resume=True))
     (latest[1] / "optimizer.pt").unlink()
     with pytest.raises(InvalidData, match=r"optimizer\.pt"):
         sft.train(replace(config, resume=True))
