@@ -27,6 +27,7 @@ class TextEnv(gymnasium.Env[str, str]):
       environment's own generator; `choose_task` does both.
     - `info["actions"]` is an `ActionSet` of what is admissible now (left out where anything goes);
       `info["instruction"]` is the task's instruction and `info["task"]` its id, both given at reset.
+    - `info["image"]` is an `Image` of what the text says in words, where the environment draws one.
     - Where tasks share their material, `info["cluster"]` at reset names what this one shares (for WebShop the
       product), always the same for a task: benchmarks then take their intervals over clusters, not tasks.
     - At the end `info["score"]` in [0, 1] and `info["success"]` say how well it went.
@@ -104,8 +105,9 @@ class TextEnv(gymnasium.Env[str, str]):
                 "the attributes that change during an episode, or override snapshot() and restore()"
             )
         values = _values(self, self.state)
+        # NumPy builds a new dictionary at each reading, and reads what it is given at once: no copies are needed.
         generator = self._np_random.bit_generator.state if self._np_random is not None else None
-        return Snapshot(type(self).__name__, SnapshotKind.COPY, (values, copy.deepcopy(generator)))
+        return Snapshot(type(self).__name__, SnapshotKind.COPY, (values, generator))
 
     def restore(self, snapshot: Snapshot) -> tuple[str, Info]:
         """Bring a saved state back, and return its observation and info.
@@ -115,9 +117,9 @@ class TextEnv(gymnasium.Env[str, str]):
         """
         if snapshot.env_id != type(self).__name__:
             raise InvalidConfig(f"a snapshot of {snapshot.env_id} can't be restored in {type(self).__name__}")
-        state: Any = copy.deepcopy(snapshot.state)
+        state: Any = snapshot.state
         values, generator = state
-        for name, value in values.items():
+        for name, value in _copied(values).items():
             setattr(self, name, value)
         if generator is not None:
             self._np_random = np.random.default_rng(0)
@@ -163,6 +165,8 @@ class TextWrapper(gymnasium.Wrapper[str, str, str, str]):
         return text, reward, terminated, truncated, info
 
 
+_PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
+
 # Gymnasium's own wrappers keep these between steps; a fork that forgot them would never be cut at its limit.
 _GYMNASIUM_STATE = {"TimeLimit": ("_elapsed_steps",), "OrderEnforcing": ("_has_reset",)}
 
@@ -181,11 +185,30 @@ def _stack(env: EnvType) -> list[EnvType]:
 def _values(owner: object, names: tuple[str, ...]) -> dict[str, Any]:
     """A deep copy of the named attributes."""
     try:
-        return copy.deepcopy({name: getattr(owner, name) for name in names})
+        values = {name: getattr(owner, name) for name in names}
     except AttributeError as error:
         raise EnvNotSearchable(
             f"{type(owner).__name__}.state names an attribute that is not there: {error}. Set it in __init__"
         ) from error
+    return _copied(values)
+
+
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    """What `copy.deepcopy` gives; a search forks at every step, and most of what it copies holds plain values only."""
+    memo: dict[int, Any] = {}
+    return {name: _copy(value, memo) for name, value in values.items()}
+
+
+def _copy(value: Any, memo: dict[int, Any]) -> Any:
+    kind = type(value)
+    if kind in _PLAIN or (kind in (tuple, frozenset) and all(type(one) in _PLAIN for one in value)):
+        return value
+    if id(value) not in memo:
+        if kind in (list, set) and all(type(one) in _PLAIN for one in value):
+            memo[id(value)] = kind(value)
+        elif kind is dict and all(type(one) in _PLAIN for pair in value.items() for one in pair):
+            memo[id(value)] = dict(value)
+    return copy.deepcopy(value, memo)
 
 
 def _core(env: EnvType) -> tuple[list[EnvType], TextEnv]:
@@ -231,7 +254,7 @@ def restore(env: EnvType, saved: Snapshot) -> tuple[str, Info]:
         raise InvalidConfig(f"a snapshot taken under the wrappers {theirs} can't be restored under {ours}")
     text, info = core.restore(inner)
     for layer, (_, values, shown) in zip(reversed(wrappers), reversed(outer), strict=True):
-        for name, value in copy.deepcopy(values).items():
+        for name, value in _copied(values).items():
             setattr(layer, name, value)
         if isinstance(layer, TextWrapper):
             layer._shown = shown

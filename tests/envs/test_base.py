@@ -107,6 +107,47 @@ def test_the_generator_is_part_of_a_snapshot() -> None:
     assert [env.reset()[0] for _ in range(5)] == first
 
 
+plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=3))
+nested = st.recursive(
+    plain,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        st.tuples(inner, inner),
+        st.frozensets(plain, max_size=3),
+    ),
+    max_leaves=8,
+)
+
+
+def mutable_parts(value: Any) -> list[int]:
+    """The identities of all lists and dictionaries within a value."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    own = [id(value)] if isinstance(value, (dict, list)) else []
+    return own + [one for part in inner for one in mutable_parts(part)]
+
+
+class Holder(Copy):
+    """Holds anything, one thing twice."""
+
+    state: ClassVar[tuple[str, ...]] = (*Copy.state, "held", "again")
+    held: Any = None
+    again: Any = None
+
+
+@given(nested)
+def test_a_snapshot_shares_nothing_that_can_change_and_keeps_what_is_one_thing_one(value: Any) -> None:
+    env = Holder()
+    env.held = env.again = value
+    saved = snapshot(env)
+    restore(env, saved)
+    once = env.held
+    assert once == value and env.again is env.held
+    restore(env, saved)
+    assert not set(mutable_parts(value)) & set(mutable_parts(once))
+    assert not set(mutable_parts(env.held)) & set(mutable_parts(once))
+
+
 def test_a_snapshot_before_any_reset_is_possible() -> None:
     env = Copy()
     saved = snapshot(env)
