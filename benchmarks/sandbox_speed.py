@@ -1,11 +1,17 @@
 """How fast sandboxes are: start-up, commands in a shell, forks of a workspace, graded programs per CPU second.
 
 python benchmarks/sandbox_speed.py
+python benchmarks/sandbox_speed.py --swe-rex /tmp/rex/bin/python    # beside SWE-ReX (benchmarks/swerex_speed.py)
+
+Docker is measured where an engine answers that has the image of `sparring sandbox image`.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +23,10 @@ from record import record
 
 from sparring.envs.sandbox import probe
 from sparring.envs.sandbox.bubblewrap import BubblewrapSandbox
+from sparring.envs.sandbox.docker import DockerSandbox
 from sparring.envs.sandbox.forkserver import ForkServer
-from sparring.envs.sandbox.protocol import FileTree, Limits
+from sparring.envs.sandbox.protocol import FileTree, Limits, Sandbox, SandboxRefused
+from sparring.errors import MissingExtra
 
 SOLUTION = """
 def has_close_elements(numbers, threshold):
@@ -50,6 +58,8 @@ class Config:
     """Forks of the workspace."""
     files: int = 300
     """Files in the workspace that is forked, of 2 kB each in 30 folders."""
+    swe_rex: Path | None = None
+    """A Python that has swe-rex, to measure that beside ours."""
 
 
 def milliseconds(do: Callable[[], Any], times: int) -> dict[str, float]:
@@ -73,19 +83,19 @@ def _used_inside_s(sandbox: BubblewrapSandbox) -> float:
     return sum(map(int, fields[11:15])) / 100  # in ticks of the kernel's interface, 100 a second everywhere
 
 
-def starting(config: Config) -> dict[str, Any]:
+def starting(make: Callable[[], Sandbox], config: Config) -> dict[str, Any]:
     """Opening a sandbox until a first command has run, and closing it."""
 
     def once() -> None:
-        with BubblewrapSandbox() as sandbox:
+        with make() as sandbox:
             assert sandbox.run(["/bin/true"]).ok
 
     return {"open_run_close_ms": milliseconds(once, config.starts)}
 
 
-def shell_commands(config: Config) -> dict[str, Any]:
+def shell_commands(make: Callable[[], Sandbox], config: Config) -> dict[str, Any]:
     """Commands in one persistent shell."""
-    with BubblewrapSandbox() as sandbox:
+    with make() as sandbox:
         shell = sandbox.shell()
         shell.run("x=3")
         used, rates = time.process_time(), []
@@ -100,14 +110,14 @@ def shell_commands(config: Config) -> dict[str, Any]:
         single = milliseconds(lambda: sandbox.run("echo 3"), 100)
     return {
         "commands_per_s": {"median": round(statistics.median(rates)), "best": round(max(rates))},
-        "commands_per_cpu_s": round(len(rates) * _BATCH / (ours + inside)),
+        "commands_per_cpu_s_of_owner_and_shell": round(len(rates) * _BATCH / (ours + inside)),
         "new_process_each_ms": single,
     }
 
 
-def forking(config: Config) -> dict[str, Any]:
+def forking(make: Callable[[], Sandbox], config: Config) -> dict[str, Any]:
     """Saving a workspace and restoring it in another sandbox."""
-    with BubblewrapSandbox() as sandbox, BubblewrapSandbox() as other:
+    with make() as sandbox, make() as other:
         for number in range(config.files):
             sandbox.write(f"folder{number % 30}/file{number}.py", bytes([65 + number % 26]) * 2048)
         saved = sandbox.snapshot()
@@ -151,31 +161,55 @@ def grading(config: Config) -> dict[str, Any]:
     return {"tests": len(TESTS), "graded_per_cpu_s": per_cpu_s, "graded_ms": wall}
 
 
-def checking() -> dict[str, Any]:
+def checking(backend: str) -> dict[str, Any]:
     """The attacks before a process's first sandbox."""
     began = time.perf_counter()
-    probe.verify()
+    probe.verify(backend)
     return {"start_up_attacks_s": round(time.perf_counter() - began, 2)}
+
+
+def measured(backend: str, make: Callable[[], Sandbox], config: Config) -> dict[str, Any]:
+    """Everything that both backends do."""
+    try:
+        check = checking(backend)
+    except (MissingExtra, SandboxRefused) as error:
+        return {"not_measured": str(error)}
+    return {
+        "check": check,
+        "start": starting(make, config),
+        "shell": shell_commands(make, config),
+        "fork": forking(make, config),
+    }
+
+
+def swe_rex(python: Path) -> dict[str, Any]:
+    """SWE-ReX's runtimes."""
+    script = Path(__file__).with_name("swerex_speed.py")
+    done = subprocess.run([python, script], capture_output=True, text=True, timeout=400, check=True)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("{"))  # among its log
+    found: dict[str, Any] = json.loads(line)
+    return found
 
 
 def main(config: Config) -> None:
     """Measure, print and record."""
     with BubblewrapSandbox() as sandbox:
         memory_limit = sandbox.memory_limit
-    figures = {
-        "memory_limit": memory_limit,
-        "check": checking(),
-        "start": starting(config),
-        "shell": shell_commands(config),
-        "fork": forking(config),
+    figures: dict[str, Any] = {
+        "machine_load": {"load_average": round(os.getloadavg()[0], 1), "own_niceness": os.nice(0)},
+        "bubblewrap": {"memory_limit": memory_limit, **measured("bubblewrap", BubblewrapSandbox, config)},
+        "docker": measured("docker", DockerSandbox, config),
         "grading": grading(config),
     }
-    print(figures)
+    if config.swe_rex is not None:
+        figures["swe_rex"] = swe_rex(config.swe_rex)
+    print(json.dumps(figures, indent=2))
     record(
         "sandbox_speed",
         figures,
         notes="The machine was busy with other work, from which wall times and, by shared caches, CPU times suffer; "
-        "the least times and best rates (of batches of 50) are nearest to a quiet machine.",
+        "the least times and best rates (of batches of 50, SWE-ReX's of 25) are nearest to a quiet machine. SWE-ReX "
+        "contains nothing in its local runtime, and with the network of the engine's machine in the Docker runtime.",
     )
 
 

@@ -93,6 +93,7 @@ def pump(
     happened: Callable[[], bool],
     deadline: float,
     feed: Feed | None = None,
+    lifeline: int | None = None,
 ) -> bool:
     """Move bytes until something has happened.
 
@@ -101,8 +102,11 @@ def pump(
         happened: called when `watched` has something to read; returns whether that is the end.
         deadline: on the monotonic clock.
         feed: what to write.
+        lifeline: a descriptor whose other end closes when nobody waits for the outcome any more.
     Returns:
         Whether it happened; else the deadline passed or a stream was flooded.
+    Raises:
+        EOFError: the lifeline's other end was closed.
     """
     poll = select.poll()
     poll.register(watched, select.POLLIN)
@@ -111,6 +115,8 @@ def pump(
         poll.register(descriptor, select.POLLIN)
     if feed is not None and feed.open:
         poll.register(feed.descriptor, select.POLLOUT)
+    if lifeline is not None:
+        poll.register(lifeline, 0)  # tells of its end only
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
@@ -126,6 +132,8 @@ def pump(
                     return False
                 if not stream.open:
                     poll.unregister(descriptor)
+            elif descriptor == lifeline:
+                raise EOFError("the owner is gone")
             elif feed is not None:
                 feed.write()
                 if not feed.open:

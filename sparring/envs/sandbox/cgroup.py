@@ -37,12 +37,16 @@ class ControlGroup:
 
     def memory_kills(self) -> int:
         """How many processes the kernel killed here because memory ran out."""
-        for name in ("memory.events", "memory.oom_control"):
+        for name in ("memory.events", "memory.oom_control"):  # of version 2 and of version 1
             with contextlib.suppress(FileNotFoundError):
-                for line in (self.memory / name).read_text().splitlines():
-                    key, _, value = line.partition(" ")
-                    if key == "oom_kill":
-                        return int(value)
+                descriptor = os.open(f"{self.memory}/{name}", os.O_RDONLY | os.O_CLOEXEC)  # twice for each command
+                try:
+                    content = os.read(descriptor, 4096)
+                finally:
+                    os.close(descriptor)
+                for line in content.split(b"\n"):
+                    if line.startswith(b"oom_kill "):
+                        return int(line[9:])
         return 0
 
 

@@ -12,19 +12,10 @@ from pathlib import Path
 
 from sparring.envs.sandbox.protocol import Limits, SandboxRefused
 from sparring.envs.sandbox.seccomp import sandbox_filter
+from sparring.envs.sandbox.surroundings import FOLDERS, WORKSPACE, environment
 from sparring.errors import need
 
-WORKSPACE = "/work"
 USER = 1000  # inside; outside it is an unprivileged user of the sandbox's own
-ENVIRONMENT = {
-    "HOME": WORKSPACE,
-    "LANG": "C.UTF-8",
-    "LOGNAME": "agent",
-    "PATH": f"{Path(sys.base_prefix).resolve()}/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-    "TERM": "dumb",
-    "TMPDIR": "/tmp",
-    "USER": "agent",
-}
 _INSIDE = Path(__file__).parent / "inside"
 _PROGRAMS = "/run/sandbox"  # where the programs of `inside` lie, inside
 
@@ -108,8 +99,8 @@ def _system(line: CommandLine) -> None:
 def _writable(line: CommandLine, limits: Limits) -> None:
     """The folders that can be written to, each of a fixed size, and nothing else."""
     line.add("--proc", "/proc", "--dev", "/dev")
-    for folder, mode in ((WORKSPACE, "0755"), ("/tmp", "1777"), ("/dev/shm", "1777")):
-        line.add("--perms", mode, "--size", str(limits.disk_bytes), "--tmpfs", folder)
+    for folder, mode in FOLDERS.items():
+        line.add("--perms", f"{mode:04o}", "--size", str(limits.disk_bytes), "--tmpfs", folder)
     line.add("--remount-ro", "/dev", "--remount-ro", "/")
 
 
@@ -128,7 +119,7 @@ def command_line(
     line.add("--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(USER), "--gid", str(USER))
     line.add("--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL", "--hostname", "sandbox")
     line.add("--clearenv")
-    for name, value in ENVIRONMENT.items():
+    for name, value in environment().items():
         line.add("--setenv", name, value)
     _system(line)
     for path in read_only:

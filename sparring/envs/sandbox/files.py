@@ -13,16 +13,18 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from sparring.envs.sandbox.protocol import File, FileTree, SandboxFailed
+from sparring.envs.sandbox.protocol import File, SandboxFailed
 from sparring.errors import InvalidConfig
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _OPENAT2 = 437  # the same number on every architecture
 _BENEATH, _NO_MAGIC_LINKS = 0x08, 0x02
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEEPEST = 64
 _MOST = 20_000
 
@@ -157,23 +159,22 @@ def names(folder: int, path: str) -> list[str]:
         os.close(opened)
 
 
-def save(folder: int, limit: int) -> FileTree:
+def save(folder: int, limit: int) -> Iterator[File]:
     """Read the whole tree: files, folders and links, up to `limit` bytes; pipes, sockets and devices are left out.
 
     Raises:
         SandboxFailed: too deep, too many files, or too many bytes.
     """
-    files: list[File] = []
-    left = limit
+    left, files = limit, 0
     try:
         for file in _walk(folder, "", 0, limit):
-            files.append(file)
             left -= len(file.data)
-            if left < 0 or len(files) > _MOST:
+            files += 1
+            if left < 0 or files > _MOST:
                 raise TooWild(f"more than {limit} bytes or {_MOST} files")
+            yield file
     except (TooWild, InvalidConfig, OSError) as error:
         raise SandboxFailed(f"this workspace can't be saved: {error}") from error
-    return FileTree(tuple(files))
 
 
 def _walk(folder: int, prefix: str, depth: int, limit: int) -> Iterator[File]:
@@ -194,7 +195,7 @@ def _walk(folder: int, prefix: str, depth: int, limit: int) -> Iterator[File]:
             finally:
                 os.close(opened)
         elif one.is_file(follow_symlinks=False):
-            opened = os.open(one.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            opened = os.open(one.name, _READ, dir_fd=folder)
             try:
                 status = os.fstat(opened)
                 data = _content(opened, status, path, limit)
@@ -203,20 +204,20 @@ def _walk(folder: int, prefix: str, depth: int, limit: int) -> Iterator[File]:
                 os.close(opened)
 
 
-def load(folder: int, tree: FileTree, owner: int | None) -> None:
-    """Write a saved tree into an empty folder in which no process is at work.
+def load(folder: int, files: Iterable[File], owner: int | None) -> None:
+    """Write saved files, in the order of a walk, into an empty folder in which no process is at work.
 
     Raises:
         InvalidConfig: a path in the tree is no path of a walk, or leads out of the folder.
     """
     with acting_as(owner):
-        _load(folder, tree)
+        _load(folder, files)
 
 
-def _load(folder: int, tree: FileTree) -> None:
+def _load(folder: int, files: Iterable[File]) -> None:
     above: list[tuple[int, File]] = [(folder, File("", "folder"))]  # the folders that the walk is in
     try:
-        for file in tree.files:
+        for file in files:
             parent, _, name = file.path.rpartition("/")
             while len(above) > 1 and above[-1][1].path != parent:
                 _leave(above)
@@ -248,9 +249,7 @@ def _create(folder: int, name: str, file: File) -> None:
     elif file.kind == "link":
         os.symlink(file.data, os.fsencode(name), dir_fd=folder)
     else:
-        opened = os.open(
-            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
-        )
+        opened = os.open(name, _CREATE, 0o600, dir_fd=folder)
         try:
             _fill(opened, file.data, file.mode)
             os.utime(opened, ns=(file.modified_ns, file.modified_ns))

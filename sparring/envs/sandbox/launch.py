@@ -103,7 +103,7 @@ class Keeper:
         try:
             if self.group is not None:
                 self.group.add(self.process_id)
-            self.send({"do": "begin", "limits": {**limits, "watch": int(self.group is None)}})
+            self.send({"do": "begin", "limits": {**limits, "watch": int(self.group is None), "count": 1}})
             while not self.folders:
                 self._await("start", deadline)
         except (SandboxFailed, ProcessLookupError) as error:
@@ -120,6 +120,10 @@ class Keeper:
             self.control.sendmsg([json.dumps(request).encode()], rights)
         except OSError as error:
             raise SandboxFailed(f"the sandbox's process 1 is gone ({error})") from error
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self.control.fileno()
 
     def start(self, argv: Sequence[str], env: Mapping[str, str], descriptors: Sequence[int]) -> int:
         """Start a program with these descriptors as its 0, 1, 2, …; returns the job's number."""

@@ -7,12 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from sparring.envs.sandbox.capture import Feed, Stream, pump
-from sparring.envs.sandbox.command import ENVIRONMENT
 from sparring.envs.sandbox.protocol import Result, SandboxFailed
 from sparring.errors import InvalidConfig
 
 if TYPE_CHECKING:
-    from sparring.envs.sandbox.bubblewrap import BubblewrapSandbox
+    from sparring.envs.sandbox.kept import KeptSandbox
 
 # Commands come in on one descriptor, each ended by a null byte, and their statuses go out on another, both with numbers
 # that nobody writes into a command by chance. Commands inherit neither.
@@ -28,7 +27,7 @@ done
 class BashShell:
     """A persistent shell in a sandbox (`sparring.envs.sandbox.protocol.Shell`)."""
 
-    def __init__(self, sandbox: BubblewrapSandbox) -> None:
+    def __init__(self, sandbox: KeptSandbox) -> None:
         self._sandbox = sandbox
         self._keeper = sandbox.keeper
         self._job = 0
@@ -43,7 +42,7 @@ class BashShell:
         argv = ["/bin/bash", "--noprofile", "--norc", "-c", _LOOP, "bash"]
         try:
             self._keeper = self._sandbox.keeper
-            self._job = self._keeper.start(argv, ENVIRONMENT, theirs)
+            self._job = self._keeper.start(argv, self._sandbox.environment, theirs)
         except SandboxFailed:
             for one in (commands[1], output[0], errors[0], statuses[0]):
                 os.close(one)
@@ -78,7 +77,7 @@ class BashShell:
         feed = Feed(os.dup(self._commands), memoryview(command.encode() + b"\0"))
         try:
             feed.write()  # nearly always all of it, without a look at who is ready
-            came = pump(streams, self._statuses, happened, deadline, feed)
+            came = pump(streams, self._statuses, happened, deadline, feed, sandbox.lifeline)
             flooded = any(stream.flooded for stream in streams)
             for stream in streams:
                 stream.drain()

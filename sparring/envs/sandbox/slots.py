@@ -58,6 +58,7 @@ class Tenant:
         label: what it was opened for. owner: process id of whoever opened it.
         process, started: process id of the sandbox's process 1 outside, and the kernel's start time of it.
         groups: the folders of its control group.
+        container, engine: where Docker keeps it: the container's name, and where that engine listens.
     """
 
     label: str
@@ -65,6 +66,8 @@ class Tenant:
     process: int
     started: int
     groups: tuple[str, ...] = ()
+    container: str = ""
+    engine: str = ""
 
 
 @dataclass(slots=True)
@@ -124,7 +127,7 @@ def _tenant(descriptor: int) -> Tenant | None:
 
 
 def _end(tenant: Tenant) -> None:
-    """Kill an orphan if it still is the process that it was, and remove its control group."""
+    """Kill an orphan if it still is the process that it was, and remove its control group or container."""
     if tenant.started and start_time(tenant.process) == tenant.started:
         with contextlib.suppress(ProcessLookupError):
             os.kill(tenant.process, signal.SIGKILL)
@@ -133,6 +136,10 @@ def _end(tenant: Tenant) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     cgroup.remove(groups)
+    if tenant.container:
+        from sparring.envs.sandbox.engine import remove_by_name  # which imports this module
+
+        remove_by_name(tenant.engine, tenant.container)
 
 
 def claim(wait_s: float = 60.0) -> Slot:

@@ -14,9 +14,11 @@ from sparring.errors import InvalidConfig
 SECRET = "7316717653133062"
 HIDDEN = [f"assert f(1) == '{SECRET}'", f"assert f(2) == '{SECRET}' * 2"]
 
+pytestmark = pytest.mark.usefixtures("bubblewrap")
+
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
+def server(bubblewrap: None) -> Iterator[ForkServer]:
     with ForkServer(Limits(memory_bytes=128 * MIB, disk_bytes=4 * MIB, processes=16, wall_s=10)) as made:
         yield made
 

@@ -17,6 +17,8 @@ from sparring.envs.sandbox.pool import SandboxPool
 from sparring.envs.sandbox.protocol import SandboxFailed
 from sparring.errors import InvalidConfig
 
+pytestmark = pytest.mark.usefixtures("bubblewrap")
+
 # Opens a sandbox with a process in it, says its process id, and waits to be killed.
 OWNER = """
 import sys, time

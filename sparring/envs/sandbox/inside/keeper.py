@@ -24,13 +24,14 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_DUMPABLE = 4
 _PAGE = resource.getpagesize()
 _WATCH_S = 0.02
-_FOLDERS = {"/work": 0o755, "/tmp": 0o1777, "/dev/shm": 0o1777}
+FOLDERS = {"/work": 0o755, "/tmp": 0o1777, "/dev/shm": 0o1777}
 
 
 def set_dumpable(allowed: bool) -> None:
@@ -39,15 +40,16 @@ def set_dumpable(allowed: bool) -> None:
 
 
 def limit_self(limits: dict[str, int]) -> None:
-    """Set the limits that the kernel keeps for each process."""
+    """Set the limits that the kernel keeps for each process, and for each user where `count` says so."""
     pairs = {
         resource.RLIMIT_CPU: (limits["cpu_s"], limits["cpu_s"] + 1),
         resource.RLIMIT_FSIZE: (limits["disk_bytes"], limits["disk_bytes"]),
         resource.RLIMIT_NOFILE: (limits["open_files"], limits["open_files"]),
-        resource.RLIMIT_NPROC: (limits["processes"] + 1, limits["processes"] + 1),  # the keeper is one more
         resource.RLIMIT_CORE: (0, 0),
         resource.RLIMIT_MSGQUEUE: (0, 0),
     }
+    if limits["count"]:  # the user is this sandbox's alone; the keeper is one more
+        pairs[resource.RLIMIT_NPROC] = (limits["processes"] + 1, limits["processes"] + 1)
     if limits["watch"]:
         pairs[resource.RLIMIT_DATA] = (limits["memory_bytes"], limits["memory_bytes"])
     for kind, pair in pairs.items():
@@ -73,10 +75,10 @@ def open_self() -> None:
         file.write("1000")  # when memory runs out, the keeper is to stay
 
 
-def clean() -> bool:
-    """Bring the writable folders back to what they were at the start; whether that could be done."""
+def clean(folders: Mapping[str, int]) -> bool:
+    """Empty folders and give them the modes named; whether that could be done."""
     try:
-        for folder, mode in _FOLDERS.items():
+        for folder, mode in folders.items():
             empty(folder)
             os.chmod(folder, mode)  # noqa: PTH101 - pathlib takes milliseconds to import
             for name in os.listxattr(folder):
@@ -87,33 +89,40 @@ def clean() -> bool:
     return True
 
 
-def empty(folder: str, depth: int = 0) -> None:
+def empty(folder: str) -> None:
     """Remove everything in a folder; no other process is at work."""
+    os.chmod(folder, 0o700)  # noqa: PTH101
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _empty(opened, 0)
+    finally:
+        os.close(opened)
+
+
+def _empty(folder: int, depth: int) -> None:
     if depth > 64:
         raise OSError(errno.ELOOP, "too deep")
-    os.chmod(folder, 0o700)  # noqa: PTH101
     with os.scandir(folder) as entries:
-        found = list(entries)
-    for one in found:
-        if one.is_dir(follow_symlinks=False):
-            empty(one.path, depth + 1)
-            os.rmdir(one.path)  # noqa: PTH106
+        found = [(one.name, one.is_dir(follow_symlinks=False)) for one in entries]
+    for name, is_folder in found:
+        if is_folder:
+            os.chmod(name, 0o700, dir_fd=folder)
+            opened = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            try:
+                _empty(opened, depth + 1)
+            finally:
+                os.close(opened)
+            os.rmdir(name, dir_fd=folder)
         else:
-            os.unlink(one.path)  # noqa: PTH108
+            os.unlink(name, dir_fd=folder)
 
 
-class Keeper:
-    """The loop of process 1.
+class Processes:
+    """The processes of a sandbox, as their parent sees them: start, end and reap."""
 
-    Args:
-        control: the socket to the owner.
-    """
-
-    def __init__(self, control: socket.socket) -> None:
-        self.control = control
+    def __init__(self) -> None:
         self.limits: dict[str, int] = {}
         self.jobs: dict[int, int] = {}  # process id -> the owner's number of the job
-        self.graded = 0  # the number of the job that is a judge
         self.wake, end = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(end, False)
@@ -123,6 +132,76 @@ class Keeper:
             # process 1 it means that none of these is delivered, where Python's handler for SIGINT would be.
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(end, warn_on_full_buffer=False)
+
+    def start_job(self, job: int, argv: list[str], env: dict[str, str], descriptors: list[int]) -> None:
+        """Start a program with these descriptors as its 0, 1, 2, …
+
+        Raises:
+            OSError: too many processes are alive.
+        """
+        child = os.fork()
+        if child == 0:
+            self.become(argv, env, descriptors)
+        self.jobs[child] = job
+
+    def become(self, argv: list[str], env: dict[str, str], descriptors: list[int]) -> None:
+        """In a new child: turn into the requested program."""
+        try:
+            settle_child(descriptors)
+            self.confine()
+            os.execve(argv[0], argv, env)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.write(2, f"{argv[0]}: {error}\n".encode())
+        os._exit(127)
+
+    def confine(self) -> None:
+        """In a new child: take the limits."""
+        open_self()
+        limit_self(self.limits)
+
+    def end_all(self) -> None:
+        """Kill and reap all; the kernel signals all of them at once, so that none can fork its way out."""
+        while True:
+            try:
+                os.kill(-1, signal.SIGKILL)
+            except ProcessLookupError:
+                break
+            if not self.reap():
+                time.sleep(0.0005)
+        self.reap()
+
+    def reap(self) -> int:
+        """Collect ended children, of which orphans are some, and note the jobs among them; how many there were."""
+        found = 0
+        while True:
+            try:
+                child, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return found
+            if child == 0:
+                return found
+            found += 1
+            job = self.jobs.pop(child, None)
+            if job is not None:
+                self.note(job, os.waitstatus_to_exitcode(status))
+
+    def note(self, job: int, status: int) -> None:
+        """Take note that a job has ended."""
+        raise NotImplementedError
+
+
+class Keeper(Processes):
+    """The loop of process 1.
+
+    Args:
+        control: the socket to the owner.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        super().__init__()
+        self.control = control
+        self.graded = 0  # the number of the job that is a judge
 
     def serve(self) -> None:
         """Answer requests until the owner is gone."""
@@ -166,7 +245,7 @@ class Keeper:
     def do_begin(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """Take the limits, and hand out the folders that can be written to."""
         self.limits = request["limits"]
-        folders = tuple(os.open(name, os.O_RDONLY | os.O_DIRECTORY) for name in _FOLDERS)
+        folders = tuple(os.open(name, os.O_RDONLY | os.O_DIRECTORY) for name in FOLDERS)
         self.say({"event": "ready"}, folders)
         for one in folders:
             os.close(one)
@@ -174,25 +253,9 @@ class Keeper:
     def do_start(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """Start a program with the attached descriptors as its 0, 1, 2, …"""
         try:
-            child = os.fork()
+            self.start_job(request["job"], request["argv"], request["env"], descriptors)
         except OSError as error:
             self.say({"event": "end", "job": request["job"], "status": None, "why": os.strerror(error.errno or 0)})
-            return
-        if child == 0:
-            self.become(request, descriptors)
-        self.jobs[child] = request["job"]
-
-    def become(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        """In a new child: turn into the requested program."""
-        try:
-            settle_child(descriptors)
-            open_self()
-            limit_self(self.limits)
-            os.execve(request["argv"][0], request["argv"], request["env"])
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.write(2, f"{request['argv'][0]}: {error}\n".encode())
-        os._exit(127)
 
     def do_kill(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """End every process but this one, and answer when they are gone."""
@@ -202,7 +265,7 @@ class Keeper:
     def do_clean(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """End every process and remove every file, and answer whether nothing is left."""
         self.end_all()
-        self.say({"event": "cleaned", "clean": clean()})
+        self.say({"event": "cleaned", "clean": clean(FOLDERS)})
 
     def do_import(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """Import what graded programs will want, and the judge; each of them is a fork of this process."""
@@ -249,42 +312,19 @@ class Keeper:
             os.close(one)
         judge.judge(tests, verdicts, calls_end, answers)
 
-    def end_all(self) -> None:
-        """Kill and reap all; the kernel signals all of them at once, so that none can fork its way out."""
-        while True:
-            try:
-                os.kill(-1, signal.SIGKILL)
-            except ProcessLookupError:
-                break
-            if not self.reap():
-                time.sleep(0.0005)
-        self.reap()
-
-    def reap(self) -> int:
-        """Collect ended children, of which orphans are some, and tell the owner of its jobs; how many there were."""
-        found = 0
-        while True:
-            try:
-                child, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return found
-            if child == 0:
-                return found
-            found += 1
-            job = self.jobs.pop(child, None)
-            if job is None:
-                continue
-            ended = {"event": "end", "job": job, "status": os.waitstatus_to_exitcode(status)}
-            if job == self.graded:
-                self.graded = 0
-                self.end_all()
-                ended["clean"] = clean()
-            self.say(ended)
+    def note(self, job: int, status: int) -> None:
+        """Tell the owner; after a judge's end, which decides nothing before everything is ended and removed."""
+        ended: dict[str, Any] = {"event": "end", "job": job, "status": status}
+        if job == self.graded:
+            self.graded = 0
+            self.end_all()
+            ended["clean"] = clean(FOLDERS)
+        self.say(ended)
 
     def used_bytes(self) -> int:
         """Memory of all processes, as far as they have touched it, and of all files."""
         files = 0
-        for folder in _FOLDERS:
+        for folder in FOLDERS:
             filled = os.statvfs(folder)
             files += (filled.f_blocks - filled.f_bfree) * filled.f_frsize
             files += (filled.f_files - filled.f_ffree) * 1024  # the kernel's own memory for each file
