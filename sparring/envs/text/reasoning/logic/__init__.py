@@ -1,0 +1,1 @@
+"""From sentences to formulas, checked by models (`sparring/Logic-v1`)."""
