@@ -1,0 +1,1 @@
+"""Programming: functions written over several turns, and repositories to be repaired (docs/code.md)."""

@@ -1,0 +1,1 @@
+"""The modules that generated repositories are made of: right as they stand here."""
