@@ -1,0 +1,1 @@
+"""Small generated worlds with tools and state (`sparring/ToolWorld-v1`)."""
