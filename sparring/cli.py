@@ -33,6 +33,10 @@ TRAINERS = {
     "exploratory": "exploring and going back, as searches did (exploratory learning, R-MCTS)",
     "iterated": "rounds of exploring and imitating or preferring: RFT, EEF, ETO, IPR",
     "off_policy": "learning from what older weights or others played (TOPR, CoPG)",
+    "score": "correcting one's own answers, by two stages of policy gradient over attempts (SCoRe)",
+    "self_debug": "explaining what was wrong, then trying again, each with a reward of its own (Self-Debug, LeDex)",
+    "leti": "one's own answers, each imitated behind the word on it (LeTI)",
+    "rise": "correcting one's own answers, by imitating better attempts in each place (RISE)",
 }
 
 USAGE = """\
@@ -48,6 +52,7 @@ sparring: a gym in which LLM agents learn by acting over many turns
   sparring train sft --run runs/first                     train an agent (trainers: {trainers})
   sparring webshop generate --products 1000 --seed 0 --out DIR
   sparring webshop build --items F --attributes F --out DIR
+  sparring webshop serve                                  the shop as a web site, for people
 
 Each command has --help with examples.
 """
@@ -313,13 +318,14 @@ def _check(env: tyro.conf.Positional[str], /, options: dict[str, str] | None = N
         sys.exit(1)
 
 
-def _sandbox(do: tyro.conf.Positional[Literal["check", "list", "reap"]], /) -> None:
-    """Attack a sandbox in every known way and show what held (check), list the open ones, or end orphans (reap).
+def _sandbox(do: tyro.conf.Positional[Literal["check", "list", "reap", "image"]], /) -> None:
+    """Attack sandboxes in every known way (check), list the open ones, end orphans (reap), or build Docker's image.
 
     Examples:
         sparring sandbox check
         sparring sandbox list
         sparring sandbox reap
+        sparring sandbox image
 
     Args:
         do: What to do.
@@ -394,6 +400,26 @@ def _webshop_generate(products: int, out: Path, seed: int = 0) -> None:
     print(f"Wrote {out}. Use it with: sparring play WebShop-v1 --options catalogue {out}")
 
 
+def _webshop_serve(
+    catalogue: Path | None = None, goals: Literal["synthetic", "human"] = "synthetic", port: int = 3000, seed: int = 0
+) -> None:
+    """Open the shop as a web site on this machine, to be used in a browser.
+
+    Examples:
+        sparring webshop serve
+        sparring webshop serve --catalogue shop1000 --port 8080
+
+    Args:
+        catalogue: A compiled catalogue; by default the built-in one.
+        goals: What is asked for.
+        port: 0 for any that is free.
+        seed: Of the tasks that are offered.
+    """
+    from sparring.envs.web.webshop.site.serve import serve
+
+    serve(catalogue, goals, port, seed)
+
+
 def _call(function: Callable[..., None], name: str, arguments: Sequence[str]) -> None:
     # Given explicitly, because tyro's own reading of a docstring drops the examples.
     description = (inspect.getdoc(function) or "").split("\nArgs:")[0].strip()
@@ -401,10 +427,15 @@ def _call(function: Callable[..., None], name: str, arguments: Sequence[str]) ->
 
 
 def _webshop(arguments: Sequence[str]) -> None:
-    commands: dict[str, Callable[..., None]] = {"build": _webshop_build, "generate": _webshop_generate}
+    commands: dict[str, Callable[..., None]] = {
+        "build": _webshop_build,
+        "generate": _webshop_generate,
+        "serve": _webshop_serve,
+    }
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: sparring webshop build|generate [options]\n\n  build     compile the original's files")
-        print("  generate  make a catalogue up\n\nEach has --help with an example.")
+        print("usage: sparring webshop build|generate|serve [options]\n\n  build     compile the original's files")
+        print("  generate  make a catalogue up\n  serve     open the shop in a browser")
+        print("\nEach has --help with an example.")
         return
     if arguments[0] not in commands:
         raise unknown("webshop command", arguments[0], commands)

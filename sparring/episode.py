@@ -15,7 +15,7 @@ from typing import Any
 from sparring.agents.prompts import build, history_length
 from sparring.envs.base import EnvType, Info
 from sparring.errors import EnvFailed
-from sparring.types import Action, ActionSet, Observation, Prompt, Stop, Trajectory, Turn
+from sparring.types import Action, ActionSet, Image, Observation, Prompt, Stop, Trajectory, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +194,14 @@ class Moment:
 
 
 def _observation(text: str, info: Info) -> Observation:
-    actions, expert = info.get("actions"), info.get("expert")
+    actions, expert, image = info.get("actions"), info.get("expert"), info.get("image")
     if not isinstance(text, str):
         raise EnvFailed(f"an observation must be a string, got {type(text).__name__}")
     if actions is not None and not isinstance(actions, ActionSet):
         raise EnvFailed(f'info["actions"] must be an ActionSet, got {type(actions).__name__}')
-    return Observation(text, actions, expert)
+    if image is not None and not isinstance(image, Image):
+        raise EnvFailed(f'info["image"] must be an Image, got {type(image).__name__}')
+    return Observation(text, actions, expert, image)
 
 
 def _scalars(info: Info) -> dict[str, Any]:

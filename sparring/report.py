@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sparring.correction import Attempts, Correction, measure
 from sparring.errors import InvalidConfig, InvalidData
 from sparring.runs import write_atomic
 from sparring.statistics import (
@@ -37,6 +38,7 @@ class EpisodeRecord:
         turns: of the episode. env_steps: those and the steps of a search before it.
         seconds: wall-clock time since the episode before it ended.
         cluster: what the task shares with others, as the environment named it; empty where it named nothing.
+        attempts: where the turns were attempts at one answer, which were right and how they changed.
     """
 
     task: str
@@ -52,6 +54,7 @@ class EpisodeRecord:
     error: str | None = None
     cluster: str = ""
     env_steps: int = 0
+    attempts: Attempts | None = None
 
     @classmethod
     def of(cls, trajectory: Trajectory, task: str, seed: int, seconds: float) -> EpisodeRecord:
@@ -73,6 +76,7 @@ class EpisodeRecord:
             error=trajectory.error,
             cluster=trajectory.cluster,
             env_steps=len(trajectory.turns) + int(trajectory.info.get("search_env_steps", 0)),
+            attempts=Attempts.of(trajectory),
         )
 
     @property
@@ -93,6 +97,7 @@ class Row:
         turns, prompt_tokens, seconds: means an episode. env_steps, sampled_tokens: those of a search included.
         errors: episodes that the environment failed in, left out of all means; `first_error` is one of them.
         stops: why the others ended, counted. seed_scores: spread of the mean score over the seeds.
+        correction: how answers changed over attempts, where there were some.
     """
 
     agent: str
@@ -115,6 +120,7 @@ class Row:
     stops: Mapping[str, int] = field(default_factory=dict)
     seed_scores: Spread | None = None
     first_error: str | None = None
+    correction: Correction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,7 @@ class Report:
     def to_markdown(self) -> str:
         """Tables for people, with a line on how to read them."""
         lines = [f"# {self.title}", "", _sentence(self.setting), "", *_row_table(self.rows)]
+        lines += _correction_tables(self.rows)
         if self.comparisons:
             lines += [
                 "",
@@ -226,6 +233,7 @@ def summarise(
     cluster_of = clusters_of(records) if clusters is None else clusters
     drawn = [cluster_of[task] for task in tasks]
     seeds = sorted({record.seed for record in whole})
+    tried = [(record.attempts, cluster_of[record.task]) for record in whole if record.attempts is not None]
     by_seed = [_mean([record.score for record in whole if record.seed == seed]) for seed in seeds]
     return Row(
         agent,
@@ -248,6 +256,7 @@ def summarise(
         stops=dict(sorted(Counter(record.stop for record in whole).items())),
         seed_scores=spread(by_seed) if len(seeds) > 1 else None,
         first_error=broken[0] if broken else None,
+        correction=measure([one for one, _ in tried], [cluster for _, cluster in tried], rng=rng) if tried else None,
     )
 
 
@@ -362,6 +371,25 @@ def _row_table(rows: Sequence[Row]) -> list[str]:
             assert row.seed_scores is not None
             one = row.seed_scores
             lines.append(_line((row.agent, *(_number(x, 3) for x in (one.mean, one.deviation, one.low, one.high)))))
+    return lines
+
+
+def _correction_tables(rows: Sequence[Row]) -> list[str]:
+    """How answers changed from the first attempt to the last; nothing where no agent made attempts."""
+    tried = [(row.agent, row.correction) for row in rows if row.correction is not None]
+    if not tried:
+        return []
+    most = max(len(one.accuracy) for _, one in tried)
+    head = ("agent", *(f"t{at}" for at in range(1, most + 1)))
+    changes = ("agent", "delta", "wrong to right", "right to wrong", "copied", "edit distance")
+    lines = ["", "## Attempts", "", _line(head), _line(["---"] * len(head))]
+    for agent, one in tried:
+        missing = [None] * (most - len(one.accuracy))
+        lines.append(_line((agent, *map(_interval, (*one.accuracy, *missing)))))
+    lines += ["", _line(changes), _line(["---"] * len(changes))]
+    for agent, one in tried:
+        figures = map(_interval, (one.wrong_to_right, one.right_to_wrong, one.copied, one.edit_distance))
+        lines.append(_line((agent, _interval(one.delta, signed=True), *figures)))
     return lines
 
 

@@ -6,6 +6,7 @@ JSON lines (`zstdcat file | head -1`). Other records that are made of trajectori
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -17,11 +18,13 @@ import zstandard
 
 from sparring.errors import InvalidData
 from sparring.runs import write_atomic
-from sparring.types import Trajectory
+from sparring.types import Image, Trajectory
 
 _converter = cattrs.Converter(omit_if_default=True)
 # info holds plain scalars only, which cattrs would otherwise try to coerce.
 _converter.register_structure_hook(Any, lambda value, _: value)
+_converter.register_unstructure_hook(Image, lambda image: base64.b64encode(image.png).decode())
+_converter.register_structure_hook(Image, lambda text, _: Image(base64.b64decode(text, validate=True)))
 
 
 RecordT = TypeVar("RecordT")

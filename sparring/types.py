@@ -7,6 +7,7 @@ because it needs torch.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -49,16 +50,36 @@ class ActionSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture as the bytes of a PNG file, which is also how it is kept in files of trajectories (as base64)."""
+
+    png: bytes = field(repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, as the file's header says.
+
+        Raises:
+            ValueError: these are not the bytes of a PNG file.
+        """
+        if not self.png.startswith(b"\x89PNG\r\n\x1a\n") or len(self.png) < 24:
+            raise ValueError(f"no PNG file: its {len(self.png)} bytes begin with {self.png[:8]!r}")
+        width, height = struct.unpack(">II", self.png[16:24])
+        return int(width), int(height)
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What a policy sees now.
 
-    `expert` is the next action of the environment's own expert. It is set only under the `expert` wrapper, is
-    read by scripted demonstrators, and never enters a prompt.
+    `image` is a picture of it, where the environment draws one. `expert` is the next action of the environment's own
+    expert. It is set only under the `expert` wrapper, is read by scripted demonstrators, and never enters a prompt.
     """
 
     text: str
     actions: ActionSet | None = None
     expert: str | None = None
+    image: Image | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +111,15 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a prompt. An assistant message carries the `Action` it came from."""
+    """One message of a prompt. An assistant message carries the `Action` it came from.
+
+    A user message may carry an `image`, which stands before its text.
+    """
 
     role: Role
     content: str
     action: Action | None = None
+    image: Image | None = None
 
 
 @dataclass(frozen=True, slots=True)

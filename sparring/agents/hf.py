@@ -123,7 +123,8 @@ class HFPolicy:
         self.grammar = Grammar(self.vocabulary, self.chat.end_id, max_tokens=max_new_tokens)
         self.temperature, self.top_p, self.greedy = temperature, top_p, greedy
         self.max_new_tokens, self.constrained = max_new_tokens, constrained
-        self.max_context = max_context or int(getattr(model.config, "max_position_embeddings", 0) or 4096)
+        shape = model.config.get_text_config()
+        self.max_context = max_context or int(getattr(shape, "max_position_embeddings", 0) or 4096)
         self.stop_ids = _stop_ids(model, self.chat.end_id)
         self._version = 0
         self._max_slots, self._max_cache_bytes = max_slots, max_cache_bytes

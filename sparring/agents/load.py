@@ -153,7 +153,7 @@ def _model(folder: Path, config: AgentConfig) -> tuple[HFPolicy, HFPolicy]:
     """One model as two policies, sampled and greedy."""
     from transformers.utils import logging as transformers_logging
 
-    from sparring.agents.hf import HFPolicy  # torch, which the other agents must not need
+    from sparring.agents.vision import load_policy, policy_on  # torch, which the other agents must not need
 
     transformers_logging.disable_progress_bar()  # loading takes a moment, and its bars would break ours
 
@@ -163,8 +163,8 @@ def _model(folder: Path, config: AgentConfig) -> tuple[HFPolicy, HFPolicy]:
         "constrained": config.constrained,
         "threads": 0,
     }
-    sampled = HFPolicy.from_folder(folder, **settings)
-    return sampled, HFPolicy(sampled.model, sampled.tokenizer, greedy=True, **settings)
+    sampled = load_policy(folder, **settings)
+    return sampled, policy_on(sampled.model, sampled.tokenizer, greedy=True, **settings)
 
 
 def _from_folder(spec: str, folder: str, *, wrappers: tuple[str, ...], memory: str, system: str | None) -> Agent:

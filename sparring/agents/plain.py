@@ -53,17 +53,20 @@ class PlainRunner:
     def clear(self) -> None:
         self._past = None
 
+    def arguments(self, ids_BQ: torch.Tensor) -> dict[str, Any]:
+        """What the model is given beside ids, mask and its cache."""
+        if not self._takes_positions:
+            return {}
+        return {"position_ids": (self._mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -ids_BQ.shape[1] :]}
+
     def _forward(self, ids_BQ: torch.Tensor) -> torch.Tensor:
-        extra: dict[str, Any] = {}
-        if self._takes_positions:
-            extra["position_ids"] = (self._mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -ids_BQ.shape[1] :]
         output = self._model(
             input_ids=ids_BQ,
             attention_mask=self._mask_BT,
             past_key_values=self._past,
             use_cache=True,
             logits_to_keep=1,
-            **extra,
+            **self.arguments(ids_BQ),
         )
         self._past = output.past_key_values
         logits: torch.Tensor = output.logits[:, -1]

@@ -64,11 +64,11 @@ def build(
     recent = turns if shown is None else turns[len(turns) - shown :] if shown else ()
     messages = [Message("system", system)] if system else []
     for turn in recent:
-        messages.append(Message("user", turn.observation.text))
+        messages.append(Message("user", turn.observation.text, image=turn.observation.image))
         messages.append(Message("assistant", turn.action.text, turn.action))
-    messages.append(Message("user", observation.text))
+    messages.append(Message("user", observation.text, image=observation.image))
     first = 1 if system else 0
     opening = messages[first].content
     if instruction and instruction not in opening:
-        messages[first] = Message("user", f"{instruction}\n{opening}")
+        messages[first] = Message("user", f"{instruction}\n{opening}", image=messages[first].image)
     return tuple(messages)

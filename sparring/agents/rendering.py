@@ -16,7 +16,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from sparring.agents.grammar import Grammar
 from sparring.agents.prompts import build, extends
 from sparring.agents.vocabulary import Vocabulary
 from sparring.errors import InvalidConfig, InvalidData
-from sparring.types import Action, ActionSet, Message, Trajectory, Turn
+from sparring.types import Action, ActionSet, Image, Message, Trajectory, Turn
 
 # Plain words that no template rewrites; they mark where a message's text stands.
 _WORDS = ("alpha", "bravo", "charlie", "delta")
@@ -87,6 +87,7 @@ class TokenSequence:
         turn_index: the turn of each action token, -1 elsewhere, int32 [T].
         logprobs: log-probabilities as sampled at action tokens, 0 elsewhere and for scripted actions, float32 [T].
         spans: the actions in order.
+        images: the pictures whose ids stand among the tokens, in order.
     """
 
     ids: npt.NDArray[np.int64]
@@ -94,9 +95,16 @@ class TokenSequence:
     turn_index: npt.NDArray[np.int32]
     logprobs: npt.NDArray[np.float32]
     spans: tuple[Span, ...]
+    images: tuple[Image, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+class Sight(Protocol):
+    """How a model takes a picture in (`sparring.agents.eyes`)."""
+
+    def tokens(self, image: Image) -> tuple[int, ...]: ...
 
 
 class ChatFormat:
@@ -104,11 +112,15 @@ class ChatFormat:
 
     Args:
         vocabulary: the tokenizer. wording: the template's ids around messages.
+
+    Attributes:
+        eyes: how the model takes pictures in; None for one that does not see them.
     """
 
     def __init__(self, vocabulary: Vocabulary, wording: Wording) -> None:
         self.vocabulary = vocabulary
         self.wording = wording
+        self.eyes: Sight | None = None
 
     @property
     def end_id(self) -> int:
@@ -176,7 +188,10 @@ class ChatFormat:
                 pieces += [(wording.system, None), (encode(message.content), None)]
             elif message.role == "user":
                 before = {"": wording.opening, "system": wording.system_to_user}.get(previous, wording.user)
-                pieces += [(before, None), (encode(message.content), None), (wording.user_end, None)]
+                pieces.append((before, None))
+                if message.image is not None and self.eyes is not None:
+                    pieces.append((self.eyes.tokens(message.image), None))
+                pieces += [(encode(message.content), None), (wording.user_end, None)]
             else:
                 if previous != "user":
                     raise InvalidConfig(f"an assistant message must follow a user message, not {previous or 'nothing'}")
@@ -231,7 +246,11 @@ def encode_episode(
         )
         first = last - sum(message.role == "assistant" for message in messages) if extends(style) else last
         pieces = [*chat._pieces(messages), (actions[last].token_ids, Message("assistant", "", actions[last]))]
-        sequences.append(_assemble(pieces, first, last, trajectory, chat, grammar, verify))
+        sequence = _assemble(pieces, first, last, trajectory, chat, grammar, verify)
+        if chat.eyes is not None:
+            images = tuple(message.image for message in messages if message.image is not None)
+            sequence = replace(sequence, images=images)
+        sequences.append(sequence)
     return sequences
 
 

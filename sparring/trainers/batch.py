@@ -6,8 +6,8 @@ of a small model with a large vocabulary, and it leaves masked tokens nothing to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from sparring.agents.eyes import Eyes, eyes_of
 from sparring.agents.grammar import Grammar
 from sparring.agents.rendering import ChatFormat, TokenSequence, encode_episode
 from sparring.errors import InvalidData
 from sparring.trainers.losses import AllowedSets, TokenScores, selected_logprobs
-from sparring.types import Trajectory
+from sparring.types import Image, Trajectory
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -36,6 +37,7 @@ class Sample:
         logprobs_n: their log-probabilities as sampled, float32; nan where nothing sampled them (demonstrations).
         allowed_n: for each of them the sorted ids that constrained decoding admitted, or None if it was free.
         turn_n: the turn of its episode that each belongs to; None where that is of no interest.
+        images: the pictures whose ids stand among the tokens, in order. eyes: how the model takes them.
     """
 
     ids_T: Ints
@@ -43,6 +45,8 @@ class Sample:
     logprobs_n: Floats
     allowed_n: tuple[Ints | None, ...]
     turn_n: Ints | None = None
+    images: tuple[Image, ...] = ()
+    eyes: Eyes | None = None
 
     def __post_init__(self) -> None:
         count = len(self.sampled_n)
@@ -59,12 +63,12 @@ class Sample:
 
     def keeping(self, marks_n: npt.NDArray[np.bool_]) -> Sample:
         """The same sequence, of whose sampled tokens only the marked ones count, bool, shape [n]."""
-        return Sample(
-            self.ids_T,
-            self.sampled_n[marks_n],
-            self.logprobs_n[marks_n],
-            tuple(one for one, mark in zip(self.allowed_n, marks_n.tolist(), strict=True) if mark),
-            None if self.turn_n is None else self.turn_n[marks_n],
+        return replace(
+            self,
+            sampled_n=self.sampled_n[marks_n],
+            logprobs_n=self.logprobs_n[marks_n],
+            allowed_n=tuple(one for one, mark in zip(self.allowed_n, marks_n.tolist(), strict=True) if mark),
+            turn_n=None if self.turn_n is None else self.turn_n[marks_n],
         )
 
 
@@ -80,10 +84,11 @@ def samples_of(
         InvalidData: a rebuilt prompt is not the one that the policy saw.
     """
     sequences = encode_episode(trajectory, chat, grammar=grammar, system=system)
-    return [_sample(sequence, trajectory, grammar) for sequence in sequences]
+    eyes = chat.eyes if isinstance(chat.eyes, Eyes) else None
+    return [_sample(sequence, trajectory, grammar, eyes) for sequence in sequences]
 
 
-def _sample(sequence: TokenSequence, trajectory: Trajectory, grammar: Grammar | None) -> Sample:
+def _sample(sequence: TokenSequence, trajectory: Trajectory, grammar: Grammar | None, eyes: Eyes | None) -> Sample:
     sampled_n = np.flatnonzero(sequence.action_mask)
     logprobs_n = sequence.logprobs[sampled_n]
     allowed_n: list[Ints | None] = []
@@ -96,7 +101,7 @@ def _sample(sequence: TokenSequence, trajectory: Trajectory, grammar: Grammar | 
         if not span.sampled:
             logprobs_n[len(allowed_n) - (span.stop - span.start) : len(allowed_n)] = np.nan
     turn_n = sequence.turn_index[sampled_n].astype(np.int64)
-    return Sample(sequence.ids, sampled_n, logprobs_n, tuple(allowed_n), turn_n)
+    return Sample(sequence.ids, sampled_n, logprobs_n, tuple(allowed_n), turn_n, sequence.images, eyes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,8 @@ class Batch:
     weights_N: Tensor  # float32 [N]: what a token counts in the loss of its optimiser step
     row_N: Tensor  # int64 [N]: the sequence that each sampled token stands in
     allowed: AllowedSets | None  # bool [U, V] and int64 [N]; None where every token was drawn freely
+    # What a vision-language model is given for the pictures of the sequences, by the name of its argument.
+    pixels: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -122,6 +129,7 @@ class Batch:
             self.weights_N.to(device),
             self.row_N.to(device),
             None if allowed is None else AllowedSets(allowed.allowed_UV.to(device), allowed.index_N.to(device)),
+            {name: tensor.to(device) for name, tensor in self.pixels.items()},
         )
 
 
@@ -161,7 +169,15 @@ def collate(
         weights_N,
         row_N,
         _gather_allowed([one for sample in samples for one in sample.allowed_n], vocabulary_size),
+        _pixels(samples),
     )
+
+
+def _pixels(samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """The tensors of the samples' pictures, in their order; none for a model of text."""
+    images = [image for sample in samples for image in sample.images]
+    eyes = next((sample.eyes for sample in samples if sample.eyes is not None), None)
+    return eyes.pixels(images) if eyes is not None else {}
 
 
 def pad(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
@@ -230,14 +246,29 @@ def score_tokens(model: Any, batch: Batch, temperature: float = 1.0) -> TokenSco
     Returns:
         Scores of the N sampled tokens in row-major order of `batch.mask_BT`.
     """
+    return scores_of(token_logits(model, batch), batch, temperature)
+
+
+def scores_of(logits_NV: Tensor, batch: Batch, temperature: float) -> TokenScores:
+    """What some logits say about the sampled tokens of a batch (`token_logits`)."""
+    return selected_logprobs(logits_NV, batch.tokens_BT[batch.mask_BT], batch.allowed, temperature)
+
+
+def token_logits(model: Any, batch: Batch) -> Tensor:
+    """The logits that the N sampled tokens of a batch are drawn by, in row-major order, float32, shape [N, V]."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     inputs_BT, predicts_BT = batch.tokens_BT[:, :-1], batch.mask_BT[:, 1:]
+    eyes = eyes_of(base)
+    if eyes is not None:
+        arguments = eyes.arguments(batch.pixels, inputs_BT)
+        hidden_BTD = base.base_model(input_ids=inputs_BT, use_cache=False, **arguments).last_hidden_state
+        return eyes.silenced(base.get_output_embeddings()(hidden_BTD[predicts_BT]).float())
     if _has_plain_head(base):
         hidden_BTD = base.get_decoder()(input_ids=inputs_BT, use_cache=False).last_hidden_state
-        logits_NV = base.get_output_embeddings()(hidden_BTD[predicts_BT])
+        logits_NV: Tensor = base.get_output_embeddings()(hidden_BTD[predicts_BT])
     else:
         logits_NV = base(input_ids=inputs_BT, use_cache=False).logits[predicts_BT]
-    return selected_logprobs(logits_NV.float(), batch.tokens_BT[batch.mask_BT], batch.allowed, temperature)
+    return logits_NV.float()
 
 
 def _has_plain_head(base: nn.Module) -> bool:

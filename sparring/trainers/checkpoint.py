@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 
+from sparring.agents.eyes import eyes_of
 from sparring.agents.hf import HFPolicy
 from sparring.agents.models import Lora, load_model
+from sparring.agents.vision import policy_on
 from sparring.agents.vllm import VLLMPolicy
 from sparring.agents.vllm_engine import Engine
 from sparring.errors import InvalidConfig, InvalidData
@@ -33,8 +35,7 @@ class Learner:
 
     def write(self, folder: Path) -> None:
         """Fill a checkpoint's folder: a Hugging Face folder (or an adapter's), and the optimiser beside it."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        write_model(self.model, self.tokenizer, folder)
         torch.save(self.optimizer.state_dict(), folder / OPTIMIZER_FILE)
 
     def restart(self, base: Any) -> None:
@@ -48,7 +49,7 @@ class Learner:
         It is an `HFPolicy` on the model itself, or a `VLLMPolicy`; all of those share one engine.
 
         Raises:
-            MissingExtra: vllm is asked for and not installed.
+            MissingExtra: vllm is asked for and not installed. InvalidConfig: vllm for a vision-language model.
         """
         settings: dict[str, Any] = {
             "temperature": agent.temperature,
@@ -57,10 +58,23 @@ class Learner:
             "constrained": agent.constrained,
         }
         if agent.engine == "hf":
-            return HFPolicy(self.model, self.tokenizer, **settings)
+            return policy_on(self.model, self.tokenizer, **settings)
+        if eyes_of(self.model) is not None:
+            raise InvalidConfig(
+                'the engine vllm is given no pictures here: use agent.engine "hf" for a model that sees'
+            )
         if not self._engines:
             self._engines.append(Engine(self.model, cache_bytes=round(agent.engine_cache_gib * 2**30)))
         return VLLMPolicy(self._engines[0], self.tokenizer, **settings)
+
+
+def write_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Fill a Hugging Face folder (or an adapter's), with the image processor's settings for a model that sees."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    eyes = eyes_of(model)
+    if eyes is not None:
+        eyes.save(folder)
 
 
 def load_learner(
@@ -110,7 +124,6 @@ def load_reference(learner: Learner, run: RunFolder) -> Any:
     folder = run.path / "reference"
     if run.latest_checkpoint() is None:  # what an attempt without a step left there may be another model
         with write_folder(folder) as partial:
-            learner.model.save_pretrained(partial)
-            learner.tokenizer.save_pretrained(partial)
+            write_model(learner.model, learner.tokenizer, partial)
     model, _ = load_model(folder)
     return model.requires_grad_(False)

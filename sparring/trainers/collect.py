@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +11,11 @@ import numpy as np
 
 from sparring import trajectories
 from sparring.agents.load import load_agent
+from sparring.correction import correction_metrics
 from sparring.envs.base import TextEnv
 from sparring.envs.pool import EnvPool
 from sparring.errors import InvalidConfig, unknown
-from sparring.registration import wrapper_module
+from sparring.registration import describe, wrapper_module
 from sparring.rollout import Setting, Start, rollout, rollout_async
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
@@ -48,7 +50,7 @@ class Collection:
         }
 
     def summary(self) -> dict[str, float]:
-        """What metrics say about the episodes: means over them, and how many were lost."""
+        """What metrics say about the episodes: means over them, how attempts went (if any), and how many were lost."""
         episodes = self.trajectories
         count = len(episodes) or math.nan
         return {
@@ -60,6 +62,7 @@ class Collection:
             "truncated": sum(one.stop in (Stop.TRUNCATED, Stop.MAX_TURNS) for one in episodes) / count,
             "context_full": sum(one.stop is Stop.CONTEXT_FULL for one in episodes) / count,
             "failed": self.failed,
+            **correction_metrics(episodes),
         }
 
 
@@ -167,11 +170,12 @@ def evaluation_starts(pool: EnvPool, split: str, episodes: int, seed: int = 0) -
 
 
 def special_tokens(env: EnvConfig) -> tuple[str, ...]:
-    """Texts for which a small model's tokenizer should have a token each, as the environment's wrappers name them.
+    """Texts for which a small model's tokenizer should have a token each, as the environment and wrappers name them.
 
-    The module under which a wrapper is registered offers them by a function `special_tokens()`.
+    The module of an environment, or the one under which a wrapper is registered, offers them by `special_tokens()`.
     """
-    modules = dict.fromkeys(wrapper_module(name) for name in env.wrappers)
+    own = importlib.import_module(describe(env.id).cls.__module__)
+    modules = dict.fromkeys((own, *(wrapper_module(name) for name in env.wrappers)))
     found = [text for module in modules for text in getattr(module, "special_tokens", tuple)()]
     return tuple(dict.fromkeys(found))
 

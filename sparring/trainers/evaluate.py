@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 
+from sparring.correction import correction_metrics
 from sparring.envs.pool import EnvPool
 from sparring.rollout import Setting, Start, rollout
 from sparring.settings import AgentConfig, EnvConfig
@@ -23,12 +24,14 @@ class Evaluation:
 
     Attributes:
         score, success: means. episodes: how many were played to an end. failed: how many the environment lost.
+        correction: how attempts went, where the environment counts attempts (`sparring.correction`); else empty.
     """
 
     score: float
     success: float
     episodes: int
     failed: int
+    correction: Mapping[str, float] = field(default_factory=dict)
 
 
 def evaluate(policy: Policy, pool: EnvPool, starts: Sequence[Start], setting: Setting) -> Evaluation:
@@ -40,6 +43,7 @@ def evaluate(policy: Policy, pool: EnvPool, starts: Sequence[Start], setting: Se
         success=sum(one.success for one in whole) / count,
         episodes=len(whole),
         failed=len(starts) - len(whole),
+        correction=correction_metrics(whole),
     )
 
 
@@ -73,6 +77,7 @@ class Evaluator:
                 found = evaluate(policy, self._pool, self._starts, self._setting)
                 row[f"eval_{name}_score"] = found.score
                 row[f"eval_{name}_success"] = found.success
+                row |= {f"eval_{name}_{key}": value for key, value in found.correction.items()}
                 if found.failed:
                     row[f"eval_{name}_failed"] = found.failed
         shown = ", ".join(f"{name.removeprefix('eval_').replace('_', ' ')} {value:.3f}" for name, value in row.items())

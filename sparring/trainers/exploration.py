@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sparring.agents.hf import HFPolicy
+from sparring.correction import correction_metrics
 from sparring.envs.pool import EnvPool
 from sparring.rollout import Setting, Start, rollout, rollout_async
 from sparring.settings import AgentConfig
@@ -135,4 +136,5 @@ def summary(episodes: Sequence[Trajectory]) -> dict[str, float]:
         "score": sum(one.score for one in episodes) / count,
         "success": sum(one.success for one in episodes) / count,
         "turns_mean": sum(len(one.turns) for one in episodes) / count,
+        **correction_metrics(episodes),
     }

@@ -67,6 +67,7 @@ from sparring.trainers.losses import (
 )
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.policy_update import Lesson, ObjectiveConfig, update_policy
+from sparring.trainers.rewards import Rewards, RewardsConfig
 from sparring.trainers.session import LoopConfig, Session, claim, cpu_threads
 from sparring.types import Stop, Trajectory
 
@@ -87,6 +88,7 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
     loop: Annotated[LoopConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=LoopConfig)
     objective: Annotated[ObjectiveConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=ObjectiveConfig)
+    rewards: Annotated[RewardsConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=RewardsConfig)
     seed: int = 0
     """Of tasks, samples and minibatches."""
     resume: bool = False
@@ -193,15 +195,24 @@ def _train(config: Config, run: RunFolder, learner: Learner, reference: Any | No
         Session("grpo", run, config.loop) as session,
     ):
         split = config.split or training_split(pool)
+        rewards = Rewards(
+            config.rewards, run, seed=config.seed, setting=config.setting, agent=config.agent, split=split
+        )
+
+        def write(folder: Path) -> None:
+            learner.write(folder)
+            rewards.write(folder)
+
         for step in session.steps():
             with session.timed("rollout"):
                 collection, alike = play(config, policy, pool, step, split)
+                groups, shaping, probed = rewards(policy, pool, collection.groups, step)
             with session.timed("update"):
                 learned = update_policy(
                     config.objective,
                     config.optim,
                     learner,
-                    lessons_of(config, policy, collection),
+                    lessons_of(config, policy, replace(collection, groups=groups)),
                     reference=reference,
                     temperature=config.agent.temperature,
                     seed=config.seed,
@@ -211,7 +222,8 @@ def _train(config: Config, run: RunFolder, learner: Learner, reference: Any | No
                 policy.weights_changed()
             episodes = collection.trajectories
             session.count(**collection.counts())
-            row = {**collection.summary(), "zero_variance": alike, **learned}
+            session.count(**probed)
+            row = {**collection.summary(), "zero_variance": alike, **shaping, **learned}
             if step == 1:
                 advise(session, row)
             if session.is_evaluation_due:
@@ -219,8 +231,8 @@ def _train(config: Config, run: RunFolder, learner: Learner, reference: Any | No
             if config.save_episodes_every and step % config.save_episodes_every == 0:
                 trajectories.write(run.trajectories_path(f"step-{step:06d}"), episodes)
             session.log(row, status=f"return {row['return_mean']:.3f}")
-            session.save_if_due(learner.write)
-        session.finish(learner.write)
+            session.save_if_due(write)
+        session.finish(write)
 
 
 def advise(session: Session, row: Mapping[str, float]) -> None:

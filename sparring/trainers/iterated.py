@@ -5,6 +5,7 @@
     python -m sparring.trainers.iterated --model runs/first --run runs/eto --method eto \\
         --data runs/first/trajectories --optim.lr 1e-5
     python -m sparring.trainers.iterated --model runs/first --run runs/ipr --method ipr --tau 0.1 --optim.lr 1e-5
+    python -m sparring.trainers.iterated --model runs/first --run runs/refine --method rft --mask-errors
     python -m sparring.trainers.iterated --run runs/eef --resume
 
 A step is a round: play, and take up to `--learning.updates` optimiser steps.
@@ -18,6 +19,7 @@ A step is a round: play, and take up to `--learning.updates` optimiser steps.
 
 Rejection fine-tuning (RFT): arXiv:2308.01825. Exploring Expert Failures (EEF): arXiv:2504.13145. Exploration-based
 trajectory optimisation (ETO): arXiv:2403.02502. Iterative step-level process refinement (IPR): arXiv:2406.11176.
+Erroneous turns shown and not learned from (`--mask-errors`): AgentRefine, arXiv:2501.01702.
 
 Departures:
 1. The start (`--model`) is a model that has imitated already; a round that begins anew begins from it, and not from the
@@ -26,7 +28,9 @@ Departures:
 3. `expert_failures` lists those of EEF.
 4. IPR: steps are rated only where expert and agent acted differently and the agent ended worse, which alone can make a
    pair; expert's steps anew each round. The three losses are means over tokens (imitation) and pairs.
-5. Dropout is off while training.
+5. AgentRefine: the episodes are the agent's own and the demonstrator's, in which the environment finds the errors. In
+   the paper a larger model writes worlds, errors and refinements alike.
+6. Dropout is off while training.
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ from sparring.trainers.demos import DemosConfig, demonstrations
 from sparring.trainers.expert_failures import positives, probe_turns
 from sparring.trainers.expert_pairs import Fork, expert_pairs, next_actions_differ, step_pairs
 from sparring.trainers.exploration import Player, distinct, drawn, sampling_seeds, summary
+from sparring.trainers.mask_rules import sound_turns
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.rounds import Collector, Flagged, Harvest, LearningConfig, iterate, settled
 from sparring.trainers.session import LoopConfig, claim
@@ -86,6 +91,9 @@ class Config:
     """Split to train on, and of the tasks of the demonstrations; by default the environment's training split."""
     min_score: float | None = None
     """What counts as a success is a score of at least this, instead of the environment's own word."""
+    mask_errors: bool = False
+    """rft, eef, and what they demonstrate: turns that the environment found fault with are context, and not imitated
+    (AgentRefine)."""
     groups: int = 128
     """rft, eef: tasks played from their start in a round."""
     group_size: int = 1
@@ -126,6 +134,13 @@ class Config:
         """Whether an episode counts as a success."""
         return episode.success if self.min_score is None else episode.score >= self.min_score
 
+    def masked(self, flagged: Flagged) -> Flagged:
+        """What is left to imitate of an episode, without errors if so asked."""
+        if not self.mask_errors:
+            return flagged
+        sound = sound_turns(flagged.trajectory)
+        return replace(flagged, trained=sound if flagged.trained is None else sound & flagged.trained)
+
 
 def train(config: Config) -> Path:
     """Train as `config` says, and return the run folder.
@@ -149,7 +164,7 @@ def train(config: Config) -> Path:
             run,
             learner,
             collector(config, learner, base, [one for one in demonstrated if is_usable(one)]),
-            [Flagged(one) for one in distinct(demonstrated) if is_usable(one) and config.succeeded(one)],
+            [config.masked(Flagged(one)) for one in distinct(demonstrated) if is_usable(one) and config.succeeded(one)],
             base=base,
             environments=config.environments,
         )
@@ -202,7 +217,7 @@ def explore_starts(config: Config, player: Player, round: int) -> Harvest:
     starts = group_starts(config.seed, round, groups=config.groups, size=config.group_size, split=player.split)
     played = present(player.play(starts))
     kept = distinct(one for one in played if is_usable(one) and config.succeeded(one))
-    return harvest(player, played, flagged=[Flagged(one) for one in kept])
+    return harvest(player, played, flagged=[config.masked(Flagged(one)) for one in kept])
 
 
 def explore_failures(config: Config, player: Player, round: int, failed: Sequence[Trajectory]) -> Harvest:
@@ -232,7 +247,7 @@ def explore_failures(config: Config, player: Player, round: int, failed: Sequenc
             probes, [outcomes[number, state] for state in range(len(probes))], keep_per_state=config.keep_per_state
         )
     return Harvest(
-        (*from_starts.flagged, *found),
+        (*from_starts.flagged, *map(config.masked, found)),
         counts=player.counts,
         metrics={**from_starts.metrics, "lost": float(player.lost), "from_failures": float(len(found))},
     )

@@ -25,6 +25,8 @@ from sparring.trainers.batch import (
     collate,
     micro_batches,
     score_tokens,
+    scores_of,
+    token_logits,
     vocabulary_size,
 )
 from sparring.trainers.checkpoint import Learner
@@ -35,6 +37,7 @@ from sparring.trainers.losses import (
     aggregate,
     cispo_loss,
     clipped_surrogate,
+    exact_kl,
     kl_estimate,
     mismatch_metrics,
     sequence_log_ratio,
@@ -71,8 +74,9 @@ class ObjectiveConfig:
     """Optimiser steps in a pass; a group (grpo) or an episode is never split between them."""
     kl_coef: float = 0.0
     """Weight of the KL loss to the model that training started from; 0 needs no reference. GRPO: 0.04."""
-    kl_estimator: KLEstimator = "k3"
-    """How the KL is estimated from sampled tokens (`losses.policy_gradient`)."""
+    kl_estimator: Literal[KLEstimator, "exact"] = "k3"
+    """How the KL is estimated from sampled tokens (`losses.policy_gradient`); exact sums over the vocabulary
+    instead, and needs memory for that."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
     correction: Literal["none", "token", "sequence"] = "none"
@@ -106,11 +110,13 @@ class Lesson:
     Attributes:
         sample: its tokens. group: lessons of one group are never split between minibatches.
         advantages_n: of each of its sampled tokens, float32, shape [n].
+        kl_n: what the KL of each counts beside the objective's coefficient, float32, shape [n]; None for 1 throughout.
     """
 
     sample: Sample
     group: int
     advantages_n: Floats
+    kl_n: Floats | None = None
 
 
 def update_policy(
@@ -255,14 +261,14 @@ def add_gradients(
             weights_B=weights_B[rows],
             advantages=[lessons[row].advantages_n for row in rows],
         ).to(model.device)
-        scores = score_tokens(model, batch, temperature)
+        logits_NV = token_logits(model, batch)
+        scores = scores_of(logits_NV, batch, temperature)
         surrogate = _surrogate(config, scores.logprobs_N, batch)
         loss_N = surrogate.loss_N - config.entropy_coef * scores.entropy_N
         if reference is not None:
-            with torch.no_grad():
-                reference_N = score_tokens(reference, batch, temperature).logprobs_N
-            reference_kl_N = kl_estimate(scores.logprobs_N, reference_N, config.kl_estimator)
-            loss_N = loss_N + config.kl_coef * reference_kl_N
+            reference_kl_N = _reference_kl(config, reference, batch, logits_NV, scores.logprobs_N, temperature)
+            weights_N = _kl_weights([lessons[row] for row in rows]).to(model.device)
+            loss_N = loss_N + config.kl_coef * weights_N * reference_kl_N
             tally.add(reference_kl=reference_kl_N)
         loss = aggregate(loss_N, batch.weights_N)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -277,6 +283,22 @@ def add_gradients(
         if is_fresh:
             tally.add(mismatch=(scores.logprobs_N - batch.old_logprobs_N).abs())
     return total
+
+
+def _reference_kl(
+    config: ObjectiveConfig, reference: Any, batch: Batch, logits_NV: Tensor, logprobs_N: Tensor, temperature: float
+) -> Tensor:
+    with torch.no_grad():
+        reference_NV = token_logits(reference, batch)
+    if config.kl_estimator == "exact":
+        return exact_kl(logits_NV, reference_NV, batch.allowed, temperature)
+    return kl_estimate(logprobs_N, scores_of(reference_NV, batch, temperature).logprobs_N, config.kl_estimator)
+
+
+def _kl_weights(lessons: Sequence[Lesson]) -> Tensor:
+    """What the KL of each sampled token of some lessons counts, in their order."""
+    parts = [np.ones_like(one.advantages_n) if one.kl_n is None else one.kl_n for one in lessons]
+    return torch.from_numpy(np.concatenate(parts))
 
 
 def _surrogate(config: ObjectiveConfig, logprobs_N: Tensor, batch: Batch) -> Surrogate:

@@ -55,6 +55,7 @@ from sparring.trainers.losses import (
 )
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.policy_update import Lesson, ObjectiveConfig, update_policy
+from sparring.trainers.rewards import Rewards, RewardsConfig
 from sparring.trainers.session import LoopConfig, Session, claim, cpu_threads, entropy
 from sparring.types import Stop, Trajectory
 
@@ -75,6 +76,7 @@ class Config:
     objective: Annotated[ObjectiveConfig, tyro.conf.OmitArgPrefixes] = field(
         default_factory=lambda: ObjectiveConfig(eps_high=0.2, epochs=2, minibatches=2)
     )
+    rewards: Annotated[RewardsConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=RewardsConfig)
     seed: int = 0
     """Of tasks, samples, minibatches and the critic's head."""
     resume: bool = False
@@ -151,11 +153,6 @@ def _train(
 ) -> None:
     """The loop."""
     policy = learner.policy(config.agent)
-
-    def write(folder: Path) -> None:
-        learner.write(folder)
-        critic.write(folder)
-
     with (
         cpu_threads(learner.model, config.loop.threads),
         Evaluator(learner, config.env, config.agent, config.setting, config.loop) as evaluator,
@@ -163,13 +160,23 @@ def _train(
         Session("ppo", run, config.loop) as session,
     ):
         split = config.split or training_split(pool)
+        rewards = Rewards(
+            config.rewards, run, seed=config.seed, setting=config.setting, agent=config.agent, split=split
+        )
+
+        def write(folder: Path) -> None:
+            learner.write(folder)
+            critic.write(folder)
+            rewards.write(folder)
+
         for step in session.steps():
             with session.timed("rollout"):
                 starts = group_starts(config.seed, step, groups=config.episodes, size=1, split=split)
                 collection = collect_groups(policy, pool, starts, config.setting, 1, run_free=config.run_free)
+                groups, shaping, probed = rewards(policy, pool, collection.groups, step)
             episodes = collection.trajectories
             with session.timed("critic"):
-                scored = score_episodes(config, policy, critic, episodes)
+                scored = score_episodes(config, policy, critic, [one for group in groups for one in group])
                 row = fit_critic(config, critic, scored, step, session.progress)
             if step > config.critic_warmup:
                 with session.timed("update"):
@@ -190,7 +197,8 @@ def _train(
                     )
                     policy.weights_changed()
             session.count(**collection.counts())
-            row = {**collection.summary(), **row}
+            session.count(**probed)
+            row = {**collection.summary(), **shaping, **row}
             if session.is_evaluation_due:
                 row |= evaluator.row(session)
             if config.save_episodes_every and step % config.save_episodes_every == 0:

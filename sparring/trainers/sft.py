@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ import tyro
 
 from sparring.agents.hf import HFPolicy
 from sparring.agents.models.tiny import build_tiny
+from sparring.agents.models.tiny_vision import build_tiny_vision
 from sparring.errors import InvalidConfig
 from sparring.rollout import Setting
 from sparring.runs import RunFolder
@@ -70,6 +71,12 @@ class TinyConfig:
     """Attention heads; on a CPU fewer are faster."""
     max_context: int = 2048
     """Longest sequence, in tokens."""
+    picture: int = 64
+    """tiny-vision: side of the picture that it sees, in pixels."""
+    patch: int = 8
+    """tiny-vision: side of the patches that the picture is cut into; each is a token."""
+    vision_layers: int = 1
+    """tiny-vision: layers that the patches go through before they stand among the tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,8 @@ class Config:
     run: Path = Path("runs/sft")
     """The run folder to write."""
     model: str = "tiny"
-    """Where to start: tiny, smollm2, a model folder, or a run folder (its newest checkpoint)."""
+    """Where to start: tiny, tiny-vision (which sees pictures), smollm2, a model folder, or a run folder (its newest
+    checkpoint)."""
     env: EnvConfig = field(default_factory=EnvConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-3))
@@ -130,7 +138,7 @@ def train(config: Config) -> Path:
     with claim(config.run, "sft", replace(config, resume=False), resume=config.resume) as run:
         played = demonstrations(config.demos, run, config.env, config.setting, data=config.data, seed=config.seed)
         chosen = select(played, config.min_score, config.top_fraction)
-        model = tiny_folder(config, run, played) if config.model == "tiny" else config.model
+        model = tiny_folder(config, run, played) if config.model in ("tiny", "tiny-vision") else config.model
         learner = load_learner(model, config.optim, run, lora_rank=config.lora_rank)
         _train(config, run, learner, Lessons(config, learner.policy(config.agent), chosen))
     return config.run
@@ -172,23 +180,28 @@ def select(played: Sequence[Trajectory], min_score: float | None, top_fraction: 
 
 
 def tiny_folder(config: Config, run: RunFolder, played: Sequence[Trajectory]) -> str:
-    """Build the model `tiny` in the run's `start/`, with a tokenizer trained on the episodes; return its folder."""
+    """Build the model `tiny` or `tiny-vision` in the run's `start/`, with a tokenizer trained on the episodes.
+
+    Returns:
+        Its folder.
+    """
     shape = config.tiny
     if run.latest_checkpoint() is None:  # what an attempt without a step left there may have another shape
         shutil.rmtree(run.path / "start", ignore_errors=True)
-    return str(
-        build_tiny(
-            texts_of(played[:TOKENIZER_EPISODES]),
-            run.path / "start",
-            vocabulary=shape.vocabulary,
-            hidden=shape.hidden,
-            layers=shape.layers,
-            heads=shape.heads,
-            special_tokens=special_tokens(config.env),
-            max_context=shape.max_context,
-            seed=config.seed,
-        )
-    )
+    texts, folder = texts_of(played[:TOKENIZER_EPISODES]), run.path / "start"
+    settings: dict[str, Any] = {
+        "vocabulary": shape.vocabulary,
+        "hidden": shape.hidden,
+        "layers": shape.layers,
+        "heads": shape.heads,
+        "special_tokens": special_tokens(config.env),
+        "max_context": shape.max_context,
+        "seed": config.seed,
+    }
+    if config.model == "tiny":
+        return str(build_tiny(texts, folder, **settings))
+    settings |= {"picture": shape.picture, "patch": shape.patch, "vision_layers": shape.vision_layers}
+    return str(build_tiny_vision(texts, folder, **settings))
 
 
 def texts_of(played: Iterable[Trajectory]) -> list[str]:

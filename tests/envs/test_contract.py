@@ -8,12 +8,23 @@ from sparring.errors import MissingExtra
 from sparring.registration import env_ids
 from sparring.testing import report
 
-# What takes minutes: the first generates its games, the second starts a Java process for each environment.
-SLOW = {"sparring/TextWorld-v1", "sparring/ScienceWorld-v1"}
+# Pages in Chromium; tests/envs/web/test_contract.py checks them in fewer turns.
+BROWSERS = {"sparring/Browser-v1", "sparring/MiniWoB-v1", "sparring/WebShopBrowser-v1"}
+# What takes minutes: the first generates its games, the second starts a Java process for each environment, the third a
+# display (tests/envs/gui/test_desktop.py checks it in fewer turns).
+SLOW = {"sparring/TextWorld-v1", "sparring/ScienceWorld-v1", "sparring/Desktop-v1", *BROWSERS}
 # What can't be made without a file that no package ships; its own tests bring one.
-NEEDS_A_FILE = {"sparring/Jericho-v1"}
+NEEDS_A_FILE = {
+    "sparring/Jericho-v1",
+    "sparring/ScreenDataset-v1",
+    "sparring/MCP-v1",
+    "sparring/CodeTasks-v1",
+    "sparring/RepositoryTasks-v1",
+}
+# What opens sandboxes, which its own tests do where there are some.
+SANDBOXED = {"sparring/CodeFunctions-v1", "sparring/HumanEval-v1", "sparring/RepositoryRepair-v1"}
 
-IDS = [id for id in env_ids() if id not in NEEDS_A_FILE]
+IDS = [id for id in env_ids() if id not in NEEDS_A_FILE | SANDBOXED]
 
 
 @pytest.mark.parametrize("id", [pytest.param(id, marks=pytest.mark.slow) if id in SLOW else id for id in IDS])

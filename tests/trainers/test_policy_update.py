@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from dataclasses import replace
@@ -234,3 +235,33 @@ def test_correction_removes_the_bias_of_another_sampler(learner: Learner, policy
     own = [replace(one, sample=after.sample) for one, after in zip(said, done, strict=True)]
     biased = gradient(config, learner, own)
     assert float((biased - exact).norm()) > 0.3 * float(exact.norm())
+
+
+# The KL to a reference
+
+
+@pytest.mark.parametrize("estimator", ["k3", "exact"])
+def test_the_kl_of_each_token_has_a_weight_of_its_own(learner: Learner, policy: HFPolicy, estimator: Any) -> None:
+    """Weights of 1/2 throughout are half the coefficient, and a token of weight 0 is held by nothing."""
+    reference = copy.deepcopy(learner.model).requires_grad_(False)
+    with torch.no_grad():
+        for parameter in learner.model.parameters():
+            parameter.mul_(1.1)
+    found = [replace(one, advantages_n=np.zeros_like(one.advantages_n)) for one in lessons(learner, policy)]
+    halves = [replace(one, kl_n=np.full_like(one.advantages_n, 0.5)) for one in found]
+    firsts = [replace(one, kl_n=(np.arange(len(one.advantages_n)) < 1).astype(np.float32)) for one in found]
+    marked = [
+        replace(one, sample=one.sample.keeping(one.kl_n > 0), kl_n=None) for one in firsts if one.kl_n is not None
+    ]
+    marked = [replace(one, advantages_n=np.zeros(1, dtype=np.float32)) for one in marked]
+
+    def pulled(some: list[Lesson], kl_coef: float) -> torch.Tensor:
+        config = ObjectiveConfig(kl_coef=kl_coef, kl_estimator=estimator)
+        add_gradients(config, OPTIM, learner.model, reference, some, torch.ones(len(some)), Tally(), 1.0, is_fresh=True)
+        return gradient_of(learner)
+
+    whole = pulled(found, 1.0)
+    assert whole.abs().max() > 1e-4
+    torch.testing.assert_close(pulled(halves, 1.0), whole / 2)
+    torch.testing.assert_close(pulled(found, 0.5), whole / 2)
+    torch.testing.assert_close(pulled(firsts, 1.0), pulled(marked, 1.0), rtol=1e-4, atol=1e-6)

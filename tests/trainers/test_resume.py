@@ -30,10 +30,14 @@ from sparring.trainers import (
     filtered_bc,
     grpo,
     iterated,
+    leti,
     off_policy,
     offline_archer,
     ppo,
     rest_mcts,
+    rise,
+    score,
+    self_debug,
     session,
     sft,
 )
@@ -297,6 +301,69 @@ def exploratory_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfi
     )
 
 
+def score_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> score.Config:
+    return score.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        groups=4,
+        group_size=3,
+        stage_1_steps=3,
+        mix=0.5,
+        objective=ObjectiveConfig(kl_estimator="exact"),
+        save_episodes_every=2,
+    )
+
+
+def rise_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> rise.Config:
+    return rise.Config(
+        run=run,
+        model=str(model),
+        env=env,
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        learning=LearningConfig(updates=3, batch_episodes=4, remember=True),
+        groups=6,
+        samples=3,
+        keep="all",
+        environments=4,
+    )
+
+
+def self_debug_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> self_debug.Config:
+    return self_debug.Config(
+        run=run,
+        model=str(model),
+        env=replace(env, wrappers=("explain",)),
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        groups=4,
+        group_size=3,
+        save_episodes_every=2,
+    )
+
+
+def leti_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) -> leti.Config:
+    return leti.Config(
+        run=run,
+        model=str(model),
+        env=replace(env, wrappers=("reward-token",)),
+        agent=agent,
+        optim=OPTIM,
+        loop=LOOP,
+        learning=LearningConfig(updates=3, batch_episodes=4),
+        groups=4,
+        group_size=2,
+        good_reward=0.5,
+        environments=4,
+    )
+
+
 TRAINERS = [
     pytest.param(agent_r, agent_r_config, id="agent_r"),
     pytest.param(rest_mcts, rest_mcts_config, id="rest_mcts"),
@@ -314,6 +381,10 @@ TRAINERS = [
     pytest.param(offline_archer, offline_archer_config, id="offline_archer"),
     pytest.param(digirl, digirl_config, id="digirl"),
     pytest.param(off_policy, off_policy_config, id="off_policy"),
+    pytest.param(score, score_config, id="score"),
+    pytest.param(rise, rise_config, id="rise"),
+    pytest.param(leti, leti_config, id="leti"),
+    pytest.param(self_debug, self_debug_config, id="self_debug"),
     pytest.param(dpo, dpo_config, id="dpo"),
     pytest.param(dpo, dpo_offline_config, id="dpo-offline"),
 ]

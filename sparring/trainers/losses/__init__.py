@@ -23,7 +23,7 @@ from sparring.trainers.losses.importance import (
     mismatch_metrics,
     truncated_importance_weights,
 )
-from sparring.trainers.losses.logprobs import AllowedSets, TokenScores, selected_logprobs
+from sparring.trainers.losses.logprobs import AllowedSets, TokenScores, exact_kl, selected_logprobs
 from sparring.trainers.losses.policy_gradient import (
     KLEstimator,
     Surrogate,
@@ -35,12 +35,20 @@ from sparring.trainers.losses.policy_gradient import (
 )
 from sparring.trainers.losses.preference import PairLoss, dpo_loss, ipo_loss, rpo_loss, side_sums, simpo_loss
 from sparring.trainers.losses.ratios import log_ratio, sequence_log_ratio, sequence_means, sequence_sums
+from sparring.trainers.losses.self_correction import (
+    AttemptBaseline,
+    attempt_advantages,
+    effective_samples,
+    reward_weights,
+    shaped_rewards,
+)
 from sparring.trainers.losses.values import awr_weights, expectile_loss, polyak_update, value_loss
 
 __all__ = [
     "Advantage",
     "Aggregation",
     "AllowedSets",
+    "AttemptBaseline",
     "ImportanceLevel",
     "ImportanceWeights",
     "KLEstimator",
@@ -49,6 +57,7 @@ __all__ = [
     "TOPRRatio",
     "TokenScores",
     "aggregate",
+    "attempt_advantages",
     "awr_weights",
     "bilevel_advantages",
     "cispo_loss",
@@ -56,6 +65,8 @@ __all__ = [
     "copg_loss",
     "discounted_returns",
     "dpo_loss",
+    "effective_samples",
+    "exact_kl",
     "expectile_loss",
     "generalized_advantages",
     "gigpo_advantages",
@@ -69,11 +80,13 @@ __all__ = [
     "overlong_penalty",
     "polyak_update",
     "progress_weights",
+    "reward_weights",
     "rpo_loss",
     "selected_logprobs",
     "sequence_log_ratio",
     "sequence_means",
     "sequence_sums",
+    "shaped_rewards",
     "side_sums",
     "simpo_loss",
     "token_weights",

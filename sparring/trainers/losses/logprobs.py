@@ -50,17 +50,41 @@ def selected_logprobs(
     Returns:
         Log-probabilities and entropies, both shape [N].
     """
-    assert logits_NV.ndim == 2 and ids_N.shape == logits_NV.shape[:1] and temperature > 0
+    assert logits_NV.ndim == 2 and ids_N.shape == logits_NV.shape[:1]
+    logprobs_NV, finite_NV = _distributions(logits_NV, allowed, temperature)
+    entropy_N = -(logprobs_NV.exp() * finite_NV).sum(-1)
+    return TokenScores(logprobs_NV.gather(-1, ids_N[:, None]).squeeze(-1), entropy_N)
+
+
+def exact_kl(
+    logits_NV: Tensor, reference_NV: Tensor, allowed: AllowedSets | None = None, temperature: float = 1.0
+) -> Tensor:
+    """Compute KL(policy || reference) of the distributions that tokens are drawn from, summed over the vocabulary.
+
+    It is what `kl_estimate` estimates from the sampled token alone, without that estimate's noise. As a loss it has the
+    gradient of each token's own KL; that a token also leads to others is left out, there as here.
+
+    Args:
+        logits_NV: raw logits of the policy, shape [N, V]. reference_NV: of the reference, no gradient, shape [N, V].
+        allowed, temperature: as for `selected_logprobs`; both distributions are held to the same sets.
+    Returns:
+        KL in nats, at least 0 up to rounding, shape [N].
+    """
+    assert logits_NV.ndim == 2 and logits_NV.shape == reference_NV.shape and not reference_NV.requires_grad
+    logprobs_NV, finite_NV = _distributions(logits_NV, allowed, temperature)
+    _, reference_finite_NV = _distributions(reference_NV, allowed, temperature)
+    return (logprobs_NV.exp() * (finite_NV - reference_finite_NV)).sum(-1)
+
+
+def _distributions(logits_NV: Tensor, allowed: AllowedSets | None, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [N, V], -inf where forbidden; and the same with 0 there, which keeps 0 * -inf out of sums."""
+    assert temperature > 0
     scaled_NV = logits_NV if temperature == 1.0 else logits_NV / temperature
     if allowed is None or allowed.allowed_UV.shape[0] == 0:
         logprobs_NV = scaled_NV.log_softmax(-1)
-        entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
-    else:
-        everything_1V = torch.ones_like(allowed.allowed_UV[:1])
-        # Row -1 of the enlarged table is "everything", which is what index -1 asks for.
-        forbidden_NV = ~torch.cat([allowed.allowed_UV, everything_1V])[allowed.index_N]
-        logprobs_NV = scaled_NV.masked_fill(forbidden_NV, float("-inf")).log_softmax(-1)
-        # A zero in place of -inf keeps 0 * -inf out of both the sum and its gradient.
-        finite_NV = logprobs_NV.masked_fill(forbidden_NV, 0.0)
-        entropy_N = -(logprobs_NV.exp() * finite_NV).sum(-1)
-    return TokenScores(logprobs_NV.gather(-1, ids_N[:, None]).squeeze(-1), entropy_N)
+        return logprobs_NV, logprobs_NV
+    everything_1V = torch.ones_like(allowed.allowed_UV[:1])
+    # Row -1 of the enlarged table is "everything", which is what index -1 asks for.
+    forbidden_NV = ~torch.cat([allowed.allowed_UV, everything_1V])[allowed.index_N]
+    logprobs_NV = scaled_NV.masked_fill(forbidden_NV, float("-inf")).log_softmax(-1)
+    return logprobs_NV, logprobs_NV.masked_fill(forbidden_NV, 0.0)

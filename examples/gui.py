@@ -1,0 +1,198 @@
+"""Teach a tiny vision-language model to click on what it sees, on the CPU, and keep pictures of it at work.
+
+    python examples/gui.py    # find the icon: some minutes on two cores
+    python examples/gui.py --widgets 2 --colours 2 --imitation-steps 600 --rl-steps 150   # two icons: harder
+
+A demonstrator with a shaky hand clicks near what is asked for on generated screens, and often beside it. A model of a
+quarter million weights, which sees nothing but pixels, imitates it, and then learns from hits and misses of its own.
+Both are scored on the same held-out screens. Where Xvfb is installed, the expert's way through one task of each kind on
+the live desktop is kept as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from sparring import trajectories
+from sparring.agents.load import Agent, load_agent
+from sparring.bench import BenchConfig, bench
+from sparring.envs.gui.actions import GuiAction, Kind, parse, write
+from sparring.envs.gui.pictures import marked, write_strip
+from sparring.envs.pool import EnvPool
+from sparring.errors import MissingExtra, SparringError
+from sparring.report import Comparison, Report
+from sparring.rollout import Setting, Start, rollout
+from sparring.settings import EnvConfig
+from sparring.types import Action, Prompt, Trajectory
+
+BEFORE, AFTER = "imitation", "imitation + RL"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """How the demo runs."""
+
+    out: Path = Path("runs/gui")
+    """The folder of everything that it writes."""
+    seed: int = 0
+    widgets: int = 1
+    """Icons on a screen, of which one is asked for."""
+    colours: int = 8
+    """Of how many colours they are; no two icons share theirs."""
+    demonstrations: int = 4000
+    shake: float = 0.12
+    """How far the demonstrator's hand strays, as a share of the screen (standard deviation)."""
+    imitation_steps: int = 250
+    rl_steps: int = 60
+    test_screens: int = 400
+
+    @property
+    def env(self) -> EnvConfig:
+        """Small screens, of which the text says nothing."""
+        options = {
+            "width": 48, "height": 48, "side": 14, "widgets": self.widgets, "colours": self.colours, "kinds": "icon",
+            "described": False, "hint": False, "step": 100,
+        }  # fmt: skip
+        return EnvConfig("sparring/ScreenGrounding-v1", {name: str(value) for name, value in options.items()})
+
+    def common(self, name: str) -> list[str]:
+        """What both training commands are told."""
+        options = [part for pair in self.env.options.items() for part in pair]
+        return [
+            "--run", str(self.out / name), "--env.id", self.env.id, "--env.options", *options, "--seed", str(self.seed),
+            "--agent.no-constrained", "--agent.max-action-tokens", "8", "--eval-episodes", "100",
+        ]  # fmt: skip
+
+
+class ShakyHand:
+    """Clicks near what is asked for.
+
+    Args:
+        shake: standard deviation of the miss, as a share of the screen.
+    """
+
+    version = 0
+
+    def __init__(self, shake: float) -> None:
+        self.shake = shake
+
+    def act(self, prompts: Sequence[Prompt]) -> list[Action]:
+        """The expert's click, moved at random and put on the grid of hundredths of thousandths that it uses."""
+        return [Action(self._miss(prompt)) for prompt in prompts]
+
+    def _miss(self, prompt: Prompt) -> str:
+        assert prompt.observation.expert is not None
+        point = parse(prompt.observation.expert).point
+        assert point is not None
+        moved = np.array(point) + np.random.default_rng(prompt.seed).normal(0, self.shake, 2)
+        x, y = np.clip(moved.round(1), 0, 1).tolist()
+        return write(GuiAction(Kind.CLICK, point=(x, y)))
+
+
+def demonstrate(demo: Demo) -> Path:
+    """Let the shaky hand play training screens, and return the file of its episodes."""
+    path = demo.out / "demonstrations.jsonl.zst"
+    rng = np.random.default_rng([demo.seed, 0])
+    seeds = rng.integers(2**31, size=demo.demonstrations).tolist()
+    starts = [Start(seed, split="train", sampling_seed=at) for at, seed in enumerate(seeds)]
+    setting = Setting(demo.env.full_id)
+    with EnvPool(replace(demo.env, wrappers=("expert",)).maker(), 32) as pool:
+        played = rollout(ShakyHand(demo.shake), pool, starts, setting)
+    hits = sum(one.success for one in played) / len(played)
+    print(f"{len(played)} demonstrations, of which {hits:.0%} hit", flush=True)
+    trajectories.write(path, played)
+    return path
+
+
+def train(demo: Demo, data: Path) -> None:
+    """Imitate, then learn by reward."""
+    imitation = [
+        "sft", *demo.common("imitation"), "--model", "tiny-vision", "--data", str(data),
+        "--tiny.picture", "48", "--tiny.patch", "8", "--tiny.hidden", "64", "--tiny.layers", "2",
+        "--tiny.vocabulary", "512", "--batch-episodes", "32", "--optim.lr", "3e-3",
+        "--steps", str(demo.imitation_steps), "--eval-every", "50", "--checkpoint-every", "100",
+    ]  # fmt: skip
+    reinforcement = [
+        "grpo", *demo.common("rl"), "--model", str(demo.out / "imitation"), "--groups", "24", "--group-size", "8",
+        "--advantage", "rloo", "--optim.lr", "1e-3", "--optim.warmup-steps", "5",
+        "--steps", str(demo.rl_steps), "--eval-every", "20", "--checkpoint-every", "20", "--save-episodes-every", "0",
+    ]  # fmt: skip
+    for arguments in (imitation, reinforcement):
+        print("\n$ sparring train " + " ".join(arguments), flush=True)
+        command = (sys.executable, "-m", "sparring", "train", *arguments)
+        if subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode:
+            raise SystemExit("the run above failed")
+
+
+def score(demo: Demo) -> tuple[Report, list[Comparison], list[Agent]]:
+    """Let both models play the same held-out screens."""
+    agents = [
+        replace(load_agent(str(demo.out / folder)), name=name)
+        for name, folder in ((BEFORE, "imitation"), (AFTER, "rl"))
+    ]
+    config = BenchConfig(demo.env, "test", demo.test_screens)
+    folder = demo.out / "bench"
+    report = bench(agents, config, folder, baseline=f"{BEFORE} (sampled)", resume=folder.exists(), show_progress=True)
+    found = [one for one in report.comparisons if one.agent == f"{AFTER} (sampled)"]
+    return report, found, agents
+
+
+def keep_pictures(demo: Demo, agents: Sequence[Agent]) -> list[Path]:
+    """Screens with the clicks of each model marked on them; of the desktop, the expert's way through each task."""
+    paths = []
+    starts = [Start(0, task=f"test/{number}") for number in range(8)]
+    for agent in agents:
+        with EnvPool(demo.env.maker(), len(starts)) as pool:
+            played = rollout(agent.greedy or agent.policy, pool, starts, Setting(demo.env.full_id))
+        shots = [marked(one.turns[0].observation, one.turns[0].action.text, scale=4) for one in played]
+        paths.append(write_strip(shots, demo.out / f"clicks-{agent.name.replace(' ', '')}.png"))
+    try:
+        paths += [write_strip(shots, demo.out / f"desktop-{kind}.png") for kind, shots in desktop_at_work()]
+    except MissingExtra as missing:
+        print(f"no pictures of the desktop: {missing}")
+    return paths
+
+
+def desktop_at_work() -> list[tuple[str, list[bytes]]]:
+    """The expert on one task of each kind: what it saw, with what it did marked."""
+    from sparring.envs.gui.desktop_tasks import KINDS
+
+    config = EnvConfig("sparring/Desktop-v1")
+    with EnvPool(replace(config, wrappers=("expert",)).maker(), 1) as pool:
+        starts = [Start(0, task=f"test/{number}") for number in range(len(KINDS))]
+        played: list[Trajectory] = rollout(load_agent("expert").policy, pool, starts, Setting(config.full_id))
+    strips = []
+    for kind, one in zip(KINDS, played, strict=True):
+        strips.append((kind, [marked(turn.observation, turn.action.text) for turn in one.turns[:6]]))
+    return strips
+
+
+def main(demo: Demo) -> tuple[Report, list[Comparison]]:
+    """Run the whole demo."""
+    demo.out.mkdir(parents=True, exist_ok=True)
+    train(demo, demonstrate(demo))
+    report, comparisons, agents = score(demo)
+    print("\n" + report.to_markdown().split("\n## ")[0])
+    for one in comparisons:
+        found = one.success.difference
+        print(f"{one.agent} − {one.baseline}: {found.estimate:+.3f} [{found.low:+.3f}, {found.high:+.3f}] success")
+        figures = {"difference": found.estimate, "low": found.low, "high": found.high}
+        (demo.out / "difference.json").write_text(json.dumps(figures))
+    print("Pictures: " + ", ".join(str(path) for path in keep_pictures(demo, agents)))
+    return report, comparisons
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Demo, description=__doc__))
+    except SparringError as error:
+        raise SystemExit(f"error: {error}") from error

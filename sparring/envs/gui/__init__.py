@@ -1,0 +1,1 @@
+"""Graphical interfaces: generated screens, data sets of screenshots, and a live desktop under Xvfb."""

@@ -1,0 +1,1 @@
+"""Small Tk applications that the desktop environment runs, in a process of their own."""
