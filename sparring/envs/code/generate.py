@@ -136,12 +136,13 @@ def _matters(program: Program) -> bool:
 
 
 def _inputs(program: Program, rng: np.random.Generator) -> list[list[int]]:
-    """Lists for visible and hidden tests, all different; the visible ones tell the function from its siblings."""
+    """Lists for visible and hidden tests, all different; the visible ones leave as few siblings as can be."""
     rivals = [one for one in siblings(program) if _behaviour(one) != _behaviour(program)]
     best: list[list[int]] = []
     fewest = len(rivals) + 1
-    for _ in range(_TRIES):
-        drawn = [rng.integers(10, size=int(rng.integers(3, 6))).tolist() for _ in range(_VISIBLE)]
+    for attempt in range(_TRIES):
+        longest = 5 if attempt < _TRIES // 2 else 9  # some functions leave nothing of short lists
+        drawn = [rng.integers(10, size=int(rng.integers(3, longest + 1))).tolist() for _ in range(_VISIBLE)]
         alike = sum(all(run(one, x) == run(program, x) for x in drawn) for one in rivals)
         if alike < fewest and len({tuple(one) for one in drawn}) == _VISIBLE:
             best, fewest = drawn, alike
