@@ -117,7 +117,7 @@ def _json(value: Any) -> str:
 
 def _load(text: str) -> Any:
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_number)
+        value = _DECODER.decode(text)
     except ValueError as error:  # JSONDecodeError is one
         raise Unreadable(f"no valid JSON: {error}") from error
     _require_plain(value)
@@ -140,6 +140,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("an object gives a key twice")
     return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_number)
 
 
 def _require_plain(value: Any, depth: int = 0) -> None:

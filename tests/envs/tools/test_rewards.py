@@ -72,8 +72,9 @@ def test_it_stays_within_its_bounds_and_exact_calls_have_the_most(gold: list[Cal
         assert correctness(gold, made, scale=1) == pytest.approx(correctness(gold, made) / 3)
 
 
-@given(gold=CALLS, made=CALLS)
+@given(gold=CALLS.map(lambda calls: calls[:1]), made=CALLS.map(lambda calls: calls[:1]))
 def test_the_variants_differ_in_strictness_only(gold: list[Call], made: list[Call]) -> None:
+    """Of single calls: of several, calls are matched by the variant's own points, and so may be matched better."""
     fine, refined = correctness(gold, made), correctness(gold, made, detail="refined")
     assert refined <= fine + 1e-9
     assert correctness(gold, made, detail="intermediate") <= fine + 1e-9

@@ -57,6 +57,7 @@ class Session:
         self._browser: Browser | None = None
         self._context: Any = None
         self._tabs: list[Tab] = []
+        self._starting = 0
         self._at = 0
         self._notices: list[str] = []
         self._dialogs = self._popups = 0
@@ -157,11 +158,15 @@ class Session:
         try:
             if self._popups > self._limits.popups:
                 opener.fail(f"the page opened more than {self._limits.popups} windows in one step")
-            elif len(self._tabs) >= self._limits.tabs:
+            elif len(self._tabs) + self._starting >= self._limits.tabs:
                 await page.close()
                 self._notice("a window too many was closed")
             else:
-                await self._add(page)
+                self._starting += 1  # others may come while this one is waited for
+                try:
+                    await self._add(page)
+                finally:
+                    self._starting -= 1
                 async with asyncio.timeout(self._limits.settle_s):
                     await page.wait_for_load_state()
                 self._at = len(self._tabs) - 1
