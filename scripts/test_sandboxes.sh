@@ -74,4 +74,4 @@ if [ -n "$why" ]; then
 else
     $bin/sparring sandbox image
 fi
-OMP_NUM_THREADS=1 $bin/pytest -q -m sandbox -n 2 --durations 10 tests/envs/sandbox tests/envs/code
+OMP_NUM_THREADS=1 $bin/pytest -q -m "sandbox and not slow" -n 2 --durations 10 tests/envs/sandbox tests/envs/code
