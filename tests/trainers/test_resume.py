@@ -390,9 +390,19 @@ TRAINERS = [
 ]
 
 
-# In CI those that differ in what they keep; the slow tests have all. Stopping is the session's affair, the same for all.
-STOPPED = ("sft", "grpo", "archer", "agent_q", "iterated-eto")
-KILLED = (*STOPPED, "ppo", "agent_r", "iterated-rft", "filtered_bc", "offline_archer", "off_policy", "dpo", "score")
+# In CI those that differ in what they keep; the slow tests have all. Stopping is the session's affair, alike in all.
+STOPPED_IN_CI = ("sft", "grpo", "archer", "agent_q", "iterated-eto")
+KILLED_IN_CI = (
+    *STOPPED_IN_CI,
+    "ppo",
+    "agent_r",
+    "iterated-rft",
+    "filtered_bc",
+    "offline_archer",
+    "off_policy",
+    "dpo",
+    "score",
+)
 
 
 def some(names: tuple[str, ...]) -> list[Any]:
@@ -424,7 +434,7 @@ def untimed(run: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if "second" not in name} for row in RunFolder(run).metrics()]
 
 
-@pytest.mark.parametrize(("trainer", "config_of"), some(STOPPED))
+@pytest.mark.parametrize(("trainer", "config_of"), some(STOPPED_IN_CI))
 def test_a_graceful_stop_and_resume(
     trainer: Any,
     config_of: Callable[..., Any],
@@ -483,7 +493,7 @@ trainer.train(config.__class__(**{{
 """
 
 
-@pytest.mark.parametrize(("trainer", "config_of"), some(KILLED))
+@pytest.mark.parametrize(("trainer", "config_of"), some(KILLED_IN_CI))
 def test_killed_between_checkpoints_and_resumed(
     trainer: Any,
     config_of: Callable[..., Any],
