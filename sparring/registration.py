@@ -227,6 +227,7 @@ def register_builtins() -> None:
     register_wrapper("explain", "sparring.envs.explain:Explain")
     register_wrapper("expert", "sparring.envs.wrappers:ShowExpert")
     register_wrapper("reward-token", "sparring.envs.reward_token:RewardToken")
+    register_wrapper("screen", "sparring.envs.gui.page:Screen")
     register_wrapper("second-thought", "sparring.envs.second_thought:SecondThought")
     register_wrapper("webshop-index", "sparring.envs.web.webshop.renderers:IndexClicks")
     register_wrapper("webshop-match", "sparring.envs.web.webshop.renderers:MatchCounts")

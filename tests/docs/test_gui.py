@@ -30,7 +30,7 @@ def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
 
 def test_the_environments_of_the_page_are_registered() -> None:
     named = set(re.findall(r"`(\w+-v1)`", PAGE))
-    assert len(named) == 3
+    assert len(named) == 6
     assert {f"sparring/{one}" for one in named} <= set(env_ids())
 
 

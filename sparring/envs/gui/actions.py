@@ -108,6 +108,16 @@ NAMES_ELSEWHERE: Mapping[str, Kind] = {
 }
 
 
+# What a live screen says of them to agents.
+HOW = """answer with one JSON object, points in thousandths of width and height:
+{"action": "click", "point": [500, 250]} (also right_click, double_click, long_press)
+{"action": "drag", "point": [100, 250], "to": [500, 250]}
+{"action": "type", "text": "hello", "point": [500, 250]} (the point is clicked first; it can be left out)
+{"action": "press", "keys": ["ctrl", "s"]}
+{"action": "scroll", "direction": "down", "point": [500, 250]}
+{"action": "wait"}, {"action": "complete"}, {"action": "impossible"}"""
+
+
 @dataclass(frozen=True, slots=True)
 class GuiAction:
     """One action; fields that its kind does not have are None or empty.

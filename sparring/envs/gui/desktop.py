@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from sparring.envs.base import Info, TextEnv
-from sparring.envs.gui.actions import ENDINGS, GuiAction, Kind, parse, write
+from sparring.envs.gui.actions import ENDINGS, HOW, GuiAction, Kind, parse, write
 from sparring.envs.gui.desktop_tasks import KINDS, DesktopTask, advise, is_reached, make_task
 from sparring.envs.gui.display import Display
 from sparring.envs.gui.session import Look, Session, give_back, take
@@ -20,13 +20,6 @@ from sparring.types import Image, Snapshot, SnapshotKind
 
 _WAIT_S, _LONG_PRESS_S, _LONGEST_SHOWN = 0.05, 0.6, 120
 _WHEEL_CLICKS = 1
-_HOW = """answer with one JSON object, points in thousandths of width and height:
-{"action": "click", "point": [500, 250]} (also right_click, double_click, long_press)
-{"action": "drag", "point": [100, 250], "to": [500, 250]}
-{"action": "type", "text": "hello", "point": [500, 250]} (the point is clicked first; it can be left out)
-{"action": "press", "keys": ["ctrl", "s"]}
-{"action": "scroll", "direction": "down", "point": [500, 250]}
-{"action": "wait"}, {"action": "complete"}, {"action": "impossible"}"""
 
 
 class Desktop(TextEnv):
@@ -107,7 +100,7 @@ class Desktop(TextEnv):
         super().reset(seed=seed)
         self._restart(self.choose_task(options))
         text, info = self.observe()
-        instruction = f"{self.task.instruction}\n{_HOW}" if self._hint else self.task.instruction
+        instruction = f"{self.task.instruction}\n{HOW}" if self._hint else self.task.instruction
         return text, info | {"task": self._task, "instruction": instruction}
 
     def _restart(self, task: str) -> None:

@@ -5,7 +5,7 @@
 | `click[7]`, `click[40,25]` | click the element numbered 7, or a point of the page in pixels |
 | `hover[7]` | move the mouse there |
 | `fill[7] some text` | replace what a field holds |
-| `type[some text]` | type key by key where the focus is |
+| `type[some text]`, `type[40,25] some text` | type key by key where the focus is, or after a click there |
 | `select[7] Large` | choose (in a multiple list: change) an option by its label |
 | `press[Enter]`, `press[Control+a]` | press a key |
 | `scroll[down]`, `scroll[7] up` | scroll the page, or the element |
@@ -41,6 +41,7 @@ _ALONE: tuple[Literal["back", "close_tab", "wait"], ...] = ("back", "close_tab",
 _SHAPE = re.compile(r"([a-z_]+)(?:\[(.*)\])?", re.DOTALL)
 _WITH_TEXT = re.compile(r"([a-z_]+)\[([0-9,]{1,11})\] (.+)", re.DOTALL)
 _WITH_TEXT_VERBS = ("fill", "select", "scroll", "drag")
+_OPTIONAL_TEXT_VERBS = ("type",)
 
 
 class BadAction(ValueError):
@@ -65,9 +66,10 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """Type where the focus is, key by key."""
+    """Type key by key where the focus is, or after a click at a place."""
 
     text: str
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def parse(text: str, *, most_chars: int = 4_000) -> PageAction:
     if not all(character.isprintable() or character in "\n\t" for character in text):
         raise BadAction("the action holds characters that can't be typed")
     with_text = _WITH_TEXT.fullmatch(text)
-    if with_text and with_text[1] in _WITH_TEXT_VERBS:
+    if with_text and with_text[1] in (*_WITH_TEXT_VERBS, *_OPTIONAL_TEXT_VERBS):
         return _with_text(with_text[1], _place(with_text[2]), with_text[3])
     shape = _SHAPE.fullmatch(text)
     if shape is None or shape[1] not in VERBS:
@@ -184,6 +186,8 @@ def _with_slot(verb: str, slot: str) -> PageAction:
 def _with_text(verb: str, place: Place, text: str) -> PageAction:
     if verb == "drag":
         return Drag(place, _place(text))
+    if verb == "type":
+        return Type(text, place)
     element = _element(place)
     if verb == "fill":
         return Fill(element, text)

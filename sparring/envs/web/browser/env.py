@@ -126,6 +126,11 @@ class PageEnv(TextEnv):
         return self._session
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the view in pixels."""
+        return self._size
+
+    @property
     def is_open(self) -> bool:
         """Whether there is an open session."""
         return self._session is not None

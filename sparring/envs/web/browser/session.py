@@ -284,10 +284,10 @@ class Session:
         if isinstance(action, act.Fill):
             return await self._fill(tab, action)
         if isinstance(action, act.Type):
-            await tab.input(tab.page.keyboard.type(action.text))
-        elif isinstance(action, act.Select):
+            return await self._type(tab, action)
+        if isinstance(action, act.Select):
             return _REASONS.get(await tab.ask("choose", action.element, action.option))
-        elif isinstance(action, act.Press):
+        if isinstance(action, act.Press):
             await tab.input(tab.page.keyboard.press(action.key))
         elif isinstance(action, act.Scroll):
             dx, dy = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}[action.direction]
@@ -332,6 +332,12 @@ class Session:
         mouse = tab.page.mouse
         await tab.input(mouse.move(*point) if action.hover else mouse.click(*point))
         return None
+
+    async def _type(self, tab: Tab, action: act.Type) -> str | None:
+        reason = None if action.place is None else await self._click(tab, act.Click(action.place))
+        if reason is None:
+            await tab.input(tab.page.keyboard.type(action.text))
+        return reason
 
     async def _fill(self, tab: Tab, action: act.Fill) -> str | None:
         answer = await tab.ask("enter", action.element, action.text)

@@ -16,6 +16,8 @@ GOOD = {
     "fill[7] some text": act.Fill(7, "some text"),
     "fill[7] [a] b]": act.Fill(7, "[a] b]"),
     "type[a]b]": act.Type("a]b"),
+    "type[40,25] some text": act.Type("some text", (40, 25)),
+    "type[7] [a]": act.Type("[a]", 7),
     "select[3] Large size": act.Select(3, "Large size"),
     "press[Enter]": act.Press("Enter"),
     "press[Control+Shift+a]": act.Press("Control+Shift+a"),
