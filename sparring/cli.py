@@ -35,6 +35,7 @@ TRAINERS = {
     "off_policy": "learning from what older weights or others played (TOPR, CoPG)",
     "score": "correcting one's own answers, by two stages of policy gradient over attempts (SCoRe)",
     "self_debug": "explaining what was wrong, then trying again, each with a reward of its own (Self-Debug, LeDex)",
+    "itool": "tool use: imitation from easy to hard, then preferring the better fragments of calls (iTool)",
     "leti": "one's own answers, each imitated behind the word on it (LeTI)",
     "rise": "correcting one's own answers, by imitating better attempts in each place (RISE)",
 }
