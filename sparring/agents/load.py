@@ -220,9 +220,12 @@ def _reranked(spec: str, rest: str) -> Agent:
     run, step, folder = _newest(path)
     config, env = _seen(run)
     policy, _ = _model(folder, config)
-    critic = load_critic(folder, run.plain_config.get("encoder", "actor"), policy)
+    written = run.plain_config
+    # `archer` keeps it among the settings of its critic.
+    encoder = written.get("encoder") or written.get("values", {}).get("encoder", "actor")
+    critic = load_critic(folder, encoder, policy)
     if options["from"] == "start":
-        began = str(run.plain_config.get("model", ""))
+        began = str(written.get("model", ""))
         began_with = _newest(began)[2] if RunFolder(Path(began)).config_path.exists() else Path(began)
         policy, _ = _model(began_with, config)
     chosen = RerankPolicy(policy, critic, proposals=int(options["n"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -147,16 +148,25 @@ class TextReader(nn.Module):
     Args:
         folder: of an encoder of `transformers` (RoBERTa, BERT …) with its tokenizer.
         decode: from the actor's ids to text.
-        max_tokens: longer texts lose their beginning, so that the newest survives.
+        max_tokens: longer texts lose their beginning, so that the newest survives; fewer where the encoder holds less.
+
+    Raises:
+        InvalidConfig: the folder holds no encoder with a tokenizer.
     """
 
     def __init__(self, folder: str | Path, decode: Any, *, max_tokens: int = 512) -> None:
         from transformers import AutoModel, AutoTokenizer
 
         super().__init__()
-        self.encoder: Any = AutoModel.from_pretrained(folder)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, truncation_side="left")
-        self._decode, self._max_tokens = decode, max_tokens
+        try:
+            self.encoder: Any = AutoModel.from_pretrained(folder)
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, truncation_side="left")
+        except (OSError, ValueError) as error:
+            raise InvalidConfig(
+                f"{folder} holds no encoder of transformers with its tokenizer, as RoBERTa's folder does ({error})"
+            ) from error
+        self._decode = decode
+        self._max_tokens = min(max_tokens, _positions(self.encoder), self._tokenizer.model_max_length)
         self.state_width = int(self.encoder.config.hidden_size)
         self.utterance_width = 2 * self.state_width
 
@@ -255,6 +265,15 @@ def build_utterance_critic(encoder: str, model: Any, decode: Callable[[Sequence[
     """
     reader: Any = CausalReader(trunk_of(model)) if encoder == "actor" else TextReader(encoder, decode)
     return UtteranceCritic(reader).to(model.device)
+
+
+def _positions(encoder: Any) -> int:
+    """How many tokens an encoder can tell the places of; no limit where places are relative."""
+    held: int = getattr(encoder.config, "max_position_embeddings", None) or sys.maxsize
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    # RoBERTa and its kin number places from behind the one of padding.
+    padding = getattr(table, "padding_idx", None)
+    return held if padding is None else held - padding - 1
 
 
 def _head(width: int, hidden: int) -> nn.Sequential:
