@@ -25,6 +25,10 @@ class OptimConfig:
     model trained in full about 1e-6 to 1e-5."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay of the running means of the gradient and of its square."""
+    amsgrad: bool = False
+    """Divide by the largest mean square that a gradient has had, not by the latest (AMSGrad, arXiv:1904.09237), so that
+    steps shrink as gradients do. Otherwise a policy that has converged keeps taking whole steps on what noise is left,
+    and the first large gradient after many small ones throws it far."""
     weight_decay: float = 0.0
     """Decoupled weight decay, on matrices only."""
     warmup_steps: int = 10
@@ -82,7 +86,11 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     ]
     # Fused: one call for all parameters, which for a small model is most of the cost of a step.
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=config.lr, betas=config.betas, fused=True
+        [group for group in groups if group["params"]],
+        lr=config.lr,
+        betas=config.betas,
+        amsgrad=config.amsgrad,
+        fused=True,
     )
 
 
