@@ -131,7 +131,10 @@ def ran(study: Study, name: str, variant: str, seed: int) -> None:
             **VARIANTS[variant],
         )
     )
-    for round, folder in RunFolder(run).checkpoints().items():
+    rounds = RunFolder(run).checkpoints()
+    if ROUNDS not in rounds:
+        raise SystemExit(f"{run} was stopped before its end: run this again to go on")
+    for round, folder in rounds.items():
         kept(task, folder, run / f"round-{round}.json")
 
 
