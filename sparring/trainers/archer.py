@@ -30,7 +30,11 @@ Departures from the released code (read at 7c771a7; its defects are those that t
 10. `--foresight` adds a loss to the critic: to foresee what the environment answers. From a few hundred turns a small
     critic learns little about utterances by returns alone, and the policy follows its errors.
 11. `--on-policy` adds the turns just played, credited by generalised advantages with V: noisy, but right where Q is
-    not. ArCHer as published is `--on-policy 0 --foresight 0 --baseline value --advantage-scale none --fresh-actions 1`.
+    not.
+12. The policy's optimiser never forgets its largest gradients (`--optim.amsgrad`). Adam does, and once a policy had
+    converged, it blew up what noise was left until one odd episode threw the policy far.
+ArCHer as published is `--on-policy 0 --foresight 0 --baseline value --advantage-scale none --fresh-actions 1
+--optim.no-amsgrad`.
 """
 
 from __future__ import annotations
@@ -77,7 +81,7 @@ class Config:
     """Where to start: tiny, smollm2, a model folder, or a run folder (its newest checkpoint)."""
     env: EnvConfig = field(default_factory=EnvConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=3e-4))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=3e-4, amsgrad=True))
     critic: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-3))
     loop: Annotated[LoopConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=LoopConfig)
     objective: Annotated[ObjectiveConfig, tyro.conf.OmitArgPrefixes] = field(
