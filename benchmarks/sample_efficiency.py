@@ -9,6 +9,9 @@ of a poor demonstrator, and are scored on the same episodes of the dev split, at
 horizontal axis is turns of the environment played while training; wall time is recorded too. A threshold counts as
 reached at the first evaluation from which this one and the next lie above it in the mean; the greedy thresholds lie
 above the start's own greedy score, so that mere sharpening does not count.
+
+The episodes that a run trains on, at temperature 1, are a second measure, on tasks of the training split: the mean of
+the newest 32 (`played`), with the lowest that followed once the highest threshold was reached, which shows who fell.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from record import RESULTS, record
 from sparring.runs import RunFolder
 
 TUNING_SEED = 100
+WINDOW = 32
 DONE = "curve.json"
 # The 97.5 % quantile of Student's distribution for so many runs.
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
@@ -193,6 +197,31 @@ class Curve:
         return float(np.mean([self.greedy, self.sampled]))
 
 
+def played(run: RunFolder, episodes: int) -> list[tuple[float, float]]:
+    """Turns played, and the mean score of the newest `WINDOW` episodes, for each step from which there are so many.
+
+    Args:
+        run: of a finished run. episodes: what it plays in a step.
+    """
+    rows, width = run.metrics(), max(1, WINDOW // episodes)
+    scores = [row["score"] for row in rows]
+    return [
+        (rows[last - 1]["env_turns"], float(np.mean(scores[last - width : last])))
+        for last in range(width, len(rows) + 1)
+    ]
+
+
+def reached_in_play(points: Sequence[tuple[float, float]], threshold: float) -> float | None:
+    """Turns at the first of `played` that is above a threshold."""
+    return next((turns for turns, score in points if score >= threshold), None)
+
+
+def lowest_after(points: Sequence[tuple[float, float]], threshold: float) -> float | None:
+    """The lowest of `played` once a threshold was reached."""
+    turns = reached_in_play(points, threshold)
+    return None if turns is None else min(score for at, score in points if at >= turns)
+
+
 def call(arguments: Sequence[str], log: Path) -> None:
     """Run `sparring …` with one thread; its output goes to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -259,6 +288,8 @@ def summary(study: Study, name: str, method: str, trial: int, curves: Mapping[in
     """What is said about a method on a task."""
     task, kind = TASKS[name], METHODS[method]
     many = list(curves.values())
+    runs = [RunFolder(study.out / name / f"{method}-{trial}-{seed}") for seed in curves]
+    points = [played(run, kind.episodes) for run in runs]
 
     def level(mode: str) -> dict[str, float]:
         finals = [curve.final(mode) for curve in many]
@@ -281,6 +312,11 @@ def summary(study: Study, name: str, method: str, trial: int, curves: Mapping[in
             for mode in ("sampled", "greedy")
             for threshold in getattr(task, mode)
         },
+        "turns_to_in_play": {
+            str(threshold): [reached_in_play(one, threshold) for one in points] for threshold in task.sampled
+        },
+        "lowest_in_play_after": [lowest_after(one, task.sampled[-1]) for one in points],
+        "last_in_play": [one[-1][1] for one in points],
         "final_sampled": level("sampled"),
         "final_greedy": level("greedy"),
         "turns": [one.turns[-1] for one in many],
