@@ -41,6 +41,8 @@ IMPORTS = (
     "typing",
 )
 
+_VERDICT_BYTES = 1 << 15  # more than a verdict has: a message of 2,000 characters, each an escape of 12 bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -131,15 +133,15 @@ class ForkServer:
         output, output_end = os.pipe()
         texts = [solution, json.dumps({"tests": list(tests), "functions": list(functions)})]
         theirs = [*map(_text, texts), verdicts_end, output_end]
-        try:
-            keeper.send({"do": "grade", "job": job, "seed": seed}, theirs)
-        finally:
-            for one in theirs:
-                os.close(one)
         for one in (verdicts, output):
             os.set_blocking(one, False)
-        streams = [Stream(verdicts, 2**16 + 2**14 * len(tests)), Stream(output, self._sandbox.limits.output_bytes)]
+        streams = [Stream(verdicts, _VERDICT_BYTES * len(tests)), Stream(output, self._sandbox.limits.output_bytes)]
         try:
+            try:
+                keeper.send({"do": "grade", "job": job, "seed": seed}, theirs)
+            finally:
+                for one in theirs:
+                    os.close(one)
             timed_out = self._await(job, streams, deadline)
             for stream in streams:
                 stream.drain()

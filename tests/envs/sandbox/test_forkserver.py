@@ -51,6 +51,8 @@ def test_values_cross_unchanged(server: ForkServer, value: object) -> None:
 def test_changed_arguments_and_exceptions_cross(server: ForkServer) -> None:
     solution = "def f(x):\n    x.append(3)\ndef g():\n    raise KeyError('k')\nclass Own(ValueError): pass\n"
     solution += "def h():\n    raise Own('o')\ndef i(): return object()\n"
+    keyword = "l = [1]\nf(x=l)\nassert l == [1, 3]"
+    assert server.grade(solution, [keyword], ["f"]).passed
     tests = [
         "l = [1]\nf(l)\nassert l == [1, 3]",
         "try:\n    g()\nexcept KeyError:\n    pass",
@@ -61,6 +63,24 @@ def test_changed_arguments_and_exceptions_cross(server: ForkServer) -> None:
     grade = server.grade(solution, tests, ["f", "g", "h", "i", "missing"])
     assert [outcome.passed for outcome in grade.outcomes] == [True, True, True, False, False]
     assert "plain Python values" in grade.outcomes[3].message and "no 'missing'" in grade.outcomes[4].message
+
+
+def test_large_numbers_cross(server: ForkServer) -> None:
+    tests = ["assert f(-(3 ** 20_000)) == 3 ** 20_000", "assert f([2 ** 64]) == [2 ** 64]"]
+    assert server.grade("def f(x): return x if isinstance(x, list) else -x", tests, ["f"]).passed
+
+
+def test_an_exception_does_not_end_a_loop_of_the_tests(server: ForkServer) -> None:
+    loops = ["for got, want in zip(map(f, [1]), [2]): assert got == want", "assert all(x == 2 for x in map(f, [1]))"]
+    for raised in ("StopIteration", "type('Own', (StopIteration,), {})"):
+        grade = server.grade(f"def f(x): raise {raised}", [*loops, "assert list(iter(f, 2)) == [1]"], ["f"])
+        assert not any(outcome.passed for outcome in grade.outcomes), grade
+
+
+def test_long_messages_leave_room_for_later_verdicts(server: ForkServer) -> None:
+    tests = [*(["f()"] * 12), "assert True"]
+    grade = server.grade("def f(): raise ValueError('\U0001f600' * 3000)", tests, ["f"])
+    assert grade.outcomes[-1].passed and not grade.outcomes[0].passed
 
 
 @pytest.mark.parametrize(
