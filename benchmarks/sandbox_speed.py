@@ -207,8 +207,8 @@ def main(config: Config) -> None:
     record(
         "sandbox_speed",
         figures,
-        notes="The machine was busy with other work, from which wall times and, by shared caches, CPU times suffer; "
-        "the least times and best rates (of batches of 50, SWE-ReX's of 25) are nearest to a quiet machine. SWE-ReX "
+        notes="machine_load says how busy the machine was, from which wall times and, by shared caches, CPU times "
+        "suffer: least times and best rates (of batches of 50, SWE-ReX's of 25) are nearest to a quiet one. SWE-ReX "
         "contains nothing in its local runtime, and with the network of the engine's machine in the Docker runtime.",
     )
 
