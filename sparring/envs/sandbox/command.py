@@ -35,6 +35,16 @@ def bubblewrap_path() -> Path:
         raise
 
 
+def readable(content: bytes) -> int:
+    """A descriptor from which `content` can be read."""
+    file = os.memfd_create("sandbox")
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+    os.lseek(file, 0, os.SEEK_SET)
+    return file
+
+
 @dataclass
 class CommandLine:
     """Arguments for one bwrap, and the descriptors they name, which live until `close`.
@@ -59,10 +69,7 @@ class CommandLine:
 
     def data(self, content: bytes) -> int:
         """A descriptor from which bwrap reads `content`."""
-        file = os.memfd_create("sandbox")
-        os.write(file, content)
-        os.lseek(file, 0, os.SEEK_SET)
-        return self.keep(file)
+        return self.keep(readable(content))
 
     def show(self, path: Path) -> None:
         """Let the sandbox read `path`, at the same place."""

@@ -18,6 +18,7 @@ from typing import Self
 
 from sparring.envs.sandbox.bubblewrap import BubblewrapSandbox
 from sparring.envs.sandbox.capture import Stream, pump
+from sparring.envs.sandbox.command import readable
 from sparring.envs.sandbox.protocol import Limits, SandboxFailed
 from sparring.errors import InvalidConfig
 
@@ -132,7 +133,7 @@ class ForkServer:
         verdicts, verdicts_end = os.pipe()
         output, output_end = os.pipe()
         texts = [solution, json.dumps({"tests": list(tests), "functions": list(functions)})]
-        theirs = [*map(_text, texts), verdicts_end, output_end]
+        theirs = [*(readable(text.encode("utf-8", "surrogatepass")) for text in texts), verdicts_end, output_end]
         for one in (verdicts, output):
             os.set_blocking(one, False)
         streams = [Stream(verdicts, _VERDICT_BYTES * len(tests)), Stream(output, self._sandbox.limits.output_bytes)]
@@ -185,16 +186,6 @@ class ForkServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _text(content: str) -> int:
-    """A descriptor to read this text from."""
-    file = os.memfd_create("grading")
-    rest = memoryview(content.encode("utf-8", "surrogatepass"))
-    while rest:
-        rest = rest[os.write(file, rest) :]
-    os.lseek(file, 0, os.SEEK_SET)
-    return file
 
 
 def _outcomes(verdicts: bytes, tests: int, timed_out: bool, out_of_memory: bool) -> tuple[Outcome, ...]:

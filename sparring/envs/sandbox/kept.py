@@ -108,7 +108,7 @@ class KeptSandbox:
                     os.close(one)
             if not stdin:
                 feed.close()
-            came = self._pump(job, streams, began + self.patience(timeout), feed)
+            came = self.follow(job, streams, began + self.patience(timeout), feed)
             flooded = any(stream.flooded for stream in streams)
             if not came:
                 self.kill()
@@ -133,9 +133,11 @@ class KeptSandbox:
             os.set_blocking(one, False)
         return ours, [inward[0], outward[0][1], outward[-1][1]]
 
-    def _pump(self, job: int, streams: list[Stream], deadline: float, feed: Feed) -> bool:
+    def follow(self, job: int, streams: list[Stream], deadline: float, feed: Feed | None = None) -> bool:
         """Move bytes until the job's end; False where its time is over or it floods us."""
         keeper = self.keeper
+        if job in keeper.ended:
+            return True
 
         def happened() -> bool:
             keeper.receive()

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from sparring.envs.sandbox import cgroup, slots
-from sparring.envs.sandbox.command import bubblewrap_path, command_line
+from sparring.envs.sandbox.command import bubblewrap_path, command_line, readable
 from sparring.envs.sandbox.protocol import Limits, SandboxFailed, SandboxRefused
 from sparring.envs.sandbox.starter import starter
 
 _START_S = 20.0
+_LONGEST_MESSAGE = 1 << 16  # a longer one goes in a file: the kernel has a bound for messages that others may set
 
 
 class Keeper:
@@ -115,11 +116,17 @@ class Keeper:
         Raises:
             SandboxFailed: it is gone.
         """
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        try:
-            self.control.sendmsg([json.dumps(request).encode()], rights)
-        except OSError as error:
-            raise SandboxFailed(f"the sandbox's process 1 is gone ({error})") from error
+        data = json.dumps(request).encode()
+        with contextlib.ExitStack() as opened:
+            if len(data) > _LONGEST_MESSAGE:
+                file = readable(data)
+                opened.callback(os.close, file)
+                data, descriptors = b'{"do": "read"}', [file, *descriptors]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+            try:
+                self.control.sendmsg([data], rights)
+            except OSError as error:
+                raise SandboxFailed(f"the sandbox's process 1 is gone ({error})") from error
 
     def fileno(self) -> int:
         """The socket's descriptor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ while IFS= read -r -d '' -u 62 __command; do
   printf '%d\n' "$?" >&63
 done
 """
+_STATUS = re.compile(rb"\d{1,3}\n")
+_LONGEST_ANSWER = 64
 
 
 class BashShell:
@@ -72,7 +75,7 @@ class BashShell:
         def happened() -> bool:
             chunk = os.read(self._statuses, 64)
             answer.extend(chunk)
-            return not chunk or b"\n" in chunk
+            return not chunk or b"\n" in chunk or len(answer) > _LONGEST_ANSWER
 
         feed = Feed(os.dup(self._commands), memoryview(command.encode() + b"\0"))
         try:
@@ -81,7 +84,11 @@ class BashShell:
             flooded = any(stream.flooded for stream in streams)
             for stream in streams:
                 stream.drain()
-            status = int(answer) if answer.endswith(b"\n") else self._end(job, came)
+            if _STATUS.fullmatch(answer):
+                status = int(answer)
+            else:  # the shell has ended, or the agent wrote to the descriptor, or closed it
+                came = came and (bool(answer) or sandbox.follow(job, streams, deadline))
+                status = self._end(job, came and not answer)
         finally:
             feed.close()
         truncated = any(stream.truncated for stream in streams)

@@ -30,6 +30,13 @@ def test_programs_take_arguments_input_and_variables(sandbox: Sandbox) -> None:
     assert result.stdout == b"a b; c yes 500000\n"
 
 
+@pytest.mark.parametrize("rest", ["\n" * 131_000, "é" * 65_000, '"' * 131_000])
+def test_a_command_as_long_as_the_kernel_takes_runs(sandbox: Sandbox, rest: str) -> None:
+    sandbox.write("kept", b"")
+    result = sandbox.run(["printf", "%s", rest], env={"LONG": "\1" * 131_000})
+    assert result.stdout.decode() == rest and sandbox.list() == ["kept"]
+
+
 def test_a_program_that_does_not_read_its_input_ends(sandbox: Sandbox) -> None:
     assert sandbox.run("exit 0", stdin=b"x" * 500_000).ok
 
@@ -92,6 +99,22 @@ def test_commands_can_not_reach_the_shells_own_pipes(sandbox: Sandbox) -> None:
     shell = sandbox.shell()
     result = shell.run("echo 77 >&63; echo 77 >&4; ls /proc/self/fd; false")
     assert result.status == 1 and b"63" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "for one in 10 11 12; do echo nonsense >&$one; done",  # where bash keeps its own while a command runs
+        "for one in 10 11 12; do builtin printf '0\\n7\\n' >&$one; done",
+        "printf() { builtin printf %0999d 1 >&63; }",
+        "printf() { exec 63>&-; }",
+        "printf() { :; }",
+    ],
+)
+def test_a_shell_that_lies_about_its_statuses_is_ended_in_time(sandbox: Sandbox, lie: str) -> None:
+    shell = sandbox.shell()
+    assert shell.run(lie, timeout=0.5).seconds < 5
+    assert shell.run("echo fine").stdout == b"fine\n"
 
 
 def test_two_shells_live_side_by_side(sandbox: Sandbox) -> None:

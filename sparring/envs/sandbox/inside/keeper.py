@@ -236,6 +236,9 @@ class Keeper(Processes):
             descriptors.extend(array.array("i", packed[: len(packed) // 4 * 4]))
         request = json.loads(data)
         try:
+            if request["do"] == "read":
+                with open(descriptors.pop(0), "rb") as file:  # noqa: PTH123 - a descriptor
+                    request = json.loads(file.read())
             getattr(self, "do_" + request["do"])(request, descriptors)
         finally:
             for one in descriptors:
