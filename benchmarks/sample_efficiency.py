@@ -145,10 +145,10 @@ TASKS = {
          "--env.max-turns", "10", "--agent.max-action-tokens", "16"],
         ["--tiny.heads", "2", "--optim.lr", "4e-3", "--demos.agent", "expert:0.4", "--demos.episodes", "1000",
          "--min-score", "0.9", "--steps", "300"],
-        _turns(5000, 15_000, 30_000),
+        _turns(2500, 7500, 15_000),
         sampled=(0.55, 0.65),
         greedy=(0.5, 0.6),
-        eval_turns=_turns(800, 2000, 4000),
+        eval_turns=_turns(400, 1000, 2000),
     ),
 }  # fmt: skip
 
