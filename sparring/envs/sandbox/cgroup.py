@@ -110,6 +110,8 @@ def _limit(group: ControlGroup, limits: Limits) -> None:
         (group.memory / "memory.limit_in_bytes").write_text(memory)
         with contextlib.suppress(FileNotFoundError):
             (group.memory / "memory.memsw.limit_in_bytes").write_text(memory)
+        with contextlib.suppress(OSError):  # version 1 counts these apart, and only where there is a limit
+            (group.memory / "memory.kmem.tcp.limit_in_bytes").write_text(str(limits.memory_bytes // 8))
     (group.processes / "pids.max").write_text(str(limits.processes + 1))  # the keeper is one more
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import stat
 import struct
@@ -150,13 +151,27 @@ def _make_folder(folder: int, path: str) -> None:
 
 
 def names(folder: int, path: str) -> list[str]:
-    """The names in a folder, sorted; folders end in a slash."""
+    """The names in a folder, sorted; folders end in a slash.
+
+    Raises:
+        InvalidConfig: there are more than anybody reads.
+    """
     opened = open_beneath(folder, path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with os.scandir(opened) as entries:
-            return sorted(one.name + "/" * one.is_dir(follow_symlinks=False) for one in entries)
+        return sorted(one.name + "/" * one.is_dir(follow_symlinks=False) for one in _entries(opened))
+    except TooWild as error:
+        raise InvalidConfig(f"{path!r} can't be listed: {error}") from error
     finally:
         os.close(opened)
+
+
+def _entries(folder: int) -> list[os.DirEntry[str]]:
+    """What lies in a folder, of which a sandbox's memory has room for hundreds of thousands."""
+    with os.scandir(folder) as entries:
+        found = list(itertools.islice(entries, _MOST + 1))
+    if len(found) > _MOST:
+        raise TooWild(f"more than {_MOST} files in one folder")
+    return found
 
 
 def save(folder: int, limit: int) -> Iterator[File]:
@@ -180,9 +195,7 @@ def save(folder: int, limit: int) -> Iterator[File]:
 def _walk(folder: int, prefix: str, depth: int, limit: int) -> Iterator[File]:
     if depth > _DEEPEST:
         raise TooWild(f"folders lie more than {_DEEPEST} deep")
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda one: one.name)
-    for one in found:
+    for one in sorted(_entries(folder), key=lambda one: one.name):
         path = prefix + one.name
         if one.is_symlink():
             yield File(path, "link", data=os.fsencode(os.readlink(one.name, dir_fd=folder)))

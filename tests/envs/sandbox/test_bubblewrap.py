@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sparring.envs.sandbox import cgroup
+from sparring.envs.sandbox.attacks import LIMITS
 from sparring.envs.sandbox.bubblewrap import BubblewrapSandbox
 from sparring.envs.sandbox.protocol import MIB, Limits, SandboxFailed
 
@@ -44,6 +46,36 @@ def test_sandboxes_outlive_the_thread_that_opened_them() -> None:
     time.sleep(0.2)
     with opened[0] as sandbox:
         assert sandbox.run("echo alive").stdout == b"alive\n"
+
+
+FILL_SOCKETS = """
+import socket
+held, kept = 0, [socket.socket(socket.AF_INET, socket.SOCK_DGRAM)]
+for _ in range(110):
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.bind(("127.0.0.1", 0))
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 30)
+    kept.append(one)
+    for _ in range(20):
+        kept[0].sendto(b"x" * 60_000, one.getsockname())
+for one in kept[1:]:
+    one.setblocking(False)
+    try:
+        while True:
+            held += len(one.recv(1 << 16))
+    except BlockingIOError:
+        pass
+print(held)
+"""
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_what_waits_in_sockets_counts_as_memory(watched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if watched:
+        monkeypatch.setattr(cgroup, "create", lambda *_: None)
+    with BubblewrapSandbox(LIMITS) as opened:
+        result = opened.run(["python3", "-I", "-c", FILL_SOCKETS])
+    assert result.out_of_memory or int(result.stdout) < LIMITS.memory_bytes
 
 
 def test_a_sandbox_whose_process_1_went_says_so_and_is_replaced(sandbox: BubblewrapSandbox) -> None:

@@ -102,6 +102,7 @@ def _leftovers(sandbox: Sandbox) -> str | None:
     """Leave something for whoever comes after a restore: files, processes, messages, keys."""
     marker = uuid.uuid4().hex
     plant = f"""
+import fcntl, struct
 for folder in (".", "/tmp", "/dev/shm", "/var/tmp", "/run", "/dev"):
     try:
         with open(folder + "/{marker}", "w") as file:
@@ -109,6 +110,19 @@ for folder in (".", "/tmp", "/dev/shm", "/var/tmp", "/run", "/dev"):
         os.mkdir(folder + "/.{marker}")
     except OSError:
         continue
+for folder in (os.getcwd(), "/tmp", "/dev/shm"):
+    opened = os.open(folder, os.O_RDONLY)
+    for flags in (0x10, 0x20, 0x40, 0x80, 0xC0):  # unchanging, append only, no dump, no access times, the last two
+        try:
+            fcntl.ioctl(opened, 0x40086602, struct.pack("q", flags))
+        except OSError:
+            continue
+for path in ("/dev/pts", "/dev/pts/ptmx", "/dev/ptmx", "/dev/null", "/proc/sys", "/run", "/run/sandbox"):
+    for call, value in ((os.chmod, 0), (os.utime, (5, 5))):
+        try:
+            call(path, value)
+        except OSError:
+            pass
 if os.fork() == 0:
     os.setsid()
     one = socket.socket(socket.AF_UNIX)
@@ -119,9 +133,20 @@ if os.fork() == 0:
     sandbox.run(["python3", "-I", "-c", PRELUDE + plant], 5.0)
     sandbox.restore(FileTree())
     search = f"""
+import fcntl, struct
 for folder in (".", "/tmp", "/dev/shm", "/var/tmp", "/run", "/dev"):
     if os.path.isdir(folder) and any("{marker}" in one for one in os.listdir(folder)):
         got("a file in " + folder)
+for folder in (os.getcwd(), "/tmp", "/dev/shm"):
+    try:
+        flags = struct.unpack("q", fcntl.ioctl(os.open(folder, os.O_RDONLY), 0x80086601, bytes(8)))[0]
+    except OSError:
+        continue
+    if flags & 0xF0:
+        got(f"attributes {{flags:#x}} of {{folder}}")
+for path in ("/dev/pts", "/dev/pts/ptmx", "/dev/null"):
+    if not os.access(path, os.R_OK) or os.stat(path).st_mtime == 5:
+        got("rights or times of " + path)
 with socket.socket(socket.AF_UNIX) as one:
     attempt("a socket", one.connect, "\\0{marker}")
 """

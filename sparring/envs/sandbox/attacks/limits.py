@@ -67,7 +67,7 @@ if all(os.waitpid(child, 0)[1] == 0 for child in children):
 
 @attack("memory in files")
 def _memory_in_files(sandbox: Sandbox) -> str | None:
-    """Keep bytes where no limit on processes sees them: unlinked files, pipes, sockets, anonymous files."""
+    """Keep bytes where no limit on processes sees them: unlinked files, anonymous files, shared memory."""
     program = f"""
 kept = [os.open(".", os.O_TMPFILE | os.O_RDWR) for _ in range(4)]
 size = 0

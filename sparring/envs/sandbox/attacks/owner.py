@@ -106,6 +106,9 @@ for _ in range(3000):
             return "more was read than a disk holds"
     with contextlib.suppress(SandboxFailed):
         sandbox.snapshot()
+    sandbox.run(["python3", "-c", "for one in range(21_000): open(str(one), 'w').close()"])
+    with contextlib.suppress(InvalidConfig):
+        return f"a folder of {len(sandbox.list())} files was listed"
     sandbox.restore(FileTree())
     left = sandbox.list()
     took = time.monotonic() - began

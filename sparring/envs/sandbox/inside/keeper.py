@@ -14,6 +14,7 @@ import array
 import contextlib
 import ctypes
 import errno
+import fcntl
 import gc
 import importlib
 import json
@@ -32,6 +33,8 @@ _PR_SET_DUMPABLE = 4
 _PAGE = resource.getpagesize()
 _WATCH_S = 0.02
 FOLDERS = {"/work": 0o755, "/tmp": 0o1777, "/dev/shm": 0o1777}
+_TERMINALS = {"/dev/pts": 0o755, "/dev/pts/ptmx": 0o666}  # belong to the sandbox's user, who may change their modes
+_GET_FLAGS, _SET_FLAGS = 0x8008_6601, 0x4008_6602  # FS_IOC_GETFLAGS and FS_IOC_SETFLAGS, of which chattr makes use
 
 
 def set_dumpable(allowed: bool) -> None:
@@ -80,13 +83,18 @@ def clean(folders: Mapping[str, int]) -> bool:
     try:
         for folder, mode in folders.items():
             empty(folder)
-            os.chmod(folder, mode)  # noqa: PTH101 - pathlib takes milliseconds to import
+            reset(folder, mode)
             for name in os.listxattr(folder):
                 os.removexattr(folder, name)
-            os.utime(folder, (0, 0))
     except OSError:
         return False
     return True
+
+
+def reset(path: str, mode: int) -> None:
+    """Give a path its first mode, and a time that says nothing."""
+    os.chmod(path, mode)  # noqa: PTH101 - pathlib takes milliseconds to import
+    os.utime(path, (0, 0))
 
 
 def empty(folder: str) -> None:
@@ -94,9 +102,23 @@ def empty(folder: str) -> None:
     os.chmod(folder, 0o700)  # noqa: PTH101
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
+        drop_flags(opened)
         _empty(opened, 0)
     finally:
         os.close(opened)
+
+
+def drop_flags(folder: int) -> None:
+    """Take away what chattr gave to a folder, where its file system knows of such things."""
+    flags = bytearray(8)
+    try:
+        fcntl.ioctl(folder, _GET_FLAGS, flags)
+    except OSError as error:
+        if error.errno not in (errno.ENOTTY, errno.EOPNOTSUPP):
+            raise
+        return
+    if any(flags):
+        fcntl.ioctl(folder, _SET_FLAGS, bytes(8))
 
 
 def _empty(folder: int, depth: int) -> None:
@@ -268,7 +290,16 @@ class Keeper(Processes):
     def do_clean(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """End every process and remove every file, and answer whether nothing is left."""
         self.end_all()
-        self.say({"event": "cleaned", "clean": clean(FOLDERS)})
+        self.say({"event": "cleaned", "clean": self.clean()})
+
+    def clean(self) -> bool:
+        """Bring everything that can be changed in here to its first state; whether that could be done."""
+        try:
+            for path, mode in _TERMINALS.items():
+                reset(path, mode)
+        except OSError:
+            return False
+        return clean(FOLDERS)
 
     def do_import(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """Import what graded programs will want, and the judge; each of them is a fork of this process."""
@@ -321,12 +352,12 @@ class Keeper(Processes):
         if job == self.graded:
             self.graded = 0
             self.end_all()
-            ended["clean"] = clean(FOLDERS)
+            ended["clean"] = self.clean()
         self.say(ended)
 
     def used_bytes(self) -> int:
-        """Memory of all processes, as far as they have touched it, and of all files."""
-        files = 0
+        """Memory of all processes, as far as they have touched it, of all files, and of what waits in sockets."""
+        files = sum(map(queued_bytes, ("tcp", "tcp6", "udp", "udp6")))
         for folder in FOLDERS:
             filled = os.statvfs(folder)
             files += (filled.f_blocks - filled.f_bfree) * filled.f_frsize
@@ -336,6 +367,19 @@ class Keeper(Processes):
         if files + resident > self.limits["memory_bytes"]:  # pages that forks share were counted for each of them
             resident = sum(map(proportional_bytes, processes))
         return files + resident
+
+
+def queued_bytes(protocol: str) -> int:
+    """What the sockets of a protocol hold that was sent and not yet read."""
+    found = 0
+    try:
+        with open(f"/proc/net/{protocol}", "rb") as file:  # noqa: PTH123 - fifty times a second
+            file.readline()
+            for line in file:
+                found += sum(int(one, 16) for one in line.split()[4].split(b":"))
+    except (OSError, ValueError, IndexError):  # a kernel without this protocol
+        return found
+    return found
 
 
 def resident_bytes(process: str) -> int:
