@@ -23,7 +23,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Task:
         turns: budget of a run, by method, in turns of the environment.
         sampled, greedy: thresholds of the score at temperature 1, and greedily.
         eval_turns: about how many turns lie between evaluations.
+        further: options of single methods.
     """
 
     options: Sequence[str]
@@ -60,6 +61,7 @@ class Task:
     sampled: Sequence[float]
     greedy: Sequence[float]
     eval_turns: Mapping[str, int]
+    further: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,14 +143,16 @@ TASKS = {
         eval_turns=_turns(800, 2400, 4000),
     ),
     "webshop": Task(
-        ["--env.id", "WebShop-v1", "--env.wrappers", "webshop-brief", "webshop-match", "webshop-index",
-         "--env.max-turns", "10", "--agent.max-action-tokens", "16"],
+        ["--env.id", "WebShop-v1", "--env.wrappers", "webshop-brief", "webshop-top5", "webshop-price", "webshop-match",
+         "webshop-index", "--env.max-turns", "10", "--agent.max-action-tokens", "16"],
         ["--tiny.heads", "2", "--optim.lr", "4e-3", "--demos.agent", "expert:0.4", "--demos.episodes", "1000",
          "--min-score", "0.9", "--steps", "300"],
         _turns(2500, 7500, 15_000),
         sampled=(0.55, 0.65),
         greedy=(0.5, 0.6),
         eval_turns=_turns(400, 1000, 2000),
+        # Pages are long: with ArCHer's usual 30 steps of 64 turns a run would take hours.
+        further={"archer": ["--critic-steps", "10", "--critic-batch", "32"]},
     ),
 }  # fmt: skip
 
@@ -260,7 +264,7 @@ def play(study: Study, name: str, method: str, trial: int, seed: int) -> Curve:
                 "train", kind.trainer, "--run", str(run), *resume, "--model", str(study.out / name / "start"),
                 "--seed", str(seed), "--steps", "100000", "--max-env-turns", str(task.turns[method]),
                 "--eval-every", str(every), "--eval-episodes", str(study.eval_episodes), "--keep-checkpoints", "1",
-                *task.options, *kind.options, *kind.trials[trial],
+                *task.options, *kind.options, *kind.trials[trial], *task.further.get(method, ()),
             ],
             run.with_suffix(".log"),
         )  # fmt: skip
@@ -303,7 +307,7 @@ def summary(study: Study, name: str, method: str, trial: int, curves: Mapping[in
 
     return {
         "trainer": kind.trainer,
-        "options": [*kind.options, *kind.trials[trial]],
+        "options": [*kind.options, *kind.trials[trial], *task.further.get(method, ())],
         "seeds": list(curves),
         "turns_to": {
             f"{mode} {threshold}": [
