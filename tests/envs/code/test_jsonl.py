@@ -179,3 +179,25 @@ def test_repositories_of_a_file_are_played(tmp_path: Path, row: dict[str, Any]) 
     _, reward, terminated, _, info = env.step("submit")
     assert (reward, terminated, info["success"]) == (1.0, True, True)
     env.close()
+
+
+@pytest.mark.sandbox
+def test_nothing_that_an_agent_leaves_is_in_the_way_of_a_hidden_test(tmp_path: Path) -> None:
+    files = {"old/kept.txt": "x", "cart.py": "x = 1\n"}
+    row = {"id": "a", "prompt": "b", "files": files, "test_files": {"old/deep/test.py": "import os\n"}}
+    tasks = write(tmp_path, {**row, "commands": ["python3 old/deep/test.py && grep 1 cart.py", "test -f old/kept.txt"]})
+    env = make("RepositoryTasks-v1", path=str(tasks))
+    for left, score in (
+        ("true", 1.0),
+        ("mkdir -p old/deep/test.py/x", 1.0),
+        ("chmod 0 old", 1.0),
+        ("mkdir old/deep; chmod 500 old/deep old", 1.0),
+        ("rm -r old; ln -s /tmp old", 0.5),
+        ("rm -r old; ln -s old old", 0.5),
+        ("rm -r old; touch old", 0.5),
+        ("cat /dev/zero > full", 0.0),
+    ):
+        env.reset(seed=0)
+        env.step(left)
+        assert env.step("submit")[1] == score, left
+    env.close()

@@ -167,7 +167,8 @@ class Repair(TextEnv):
         """Save the files, the shell's folder and the generator; see the class for what is not kept."""
         assert self._shell is not None
         inner = super().snapshot()
-        folder = self._shell.run("builtin pwd -P").stdout.decode("utf-8", "replace").strip()
+        told = self._shell.run("builtin pwd -P").stdout  # what that says is the agent's to decide
+        folder = self.sandbox.workspace if b"\0" in told else told.decode("utf-8", "replace").strip()
         return Snapshot(inner.env_id, SnapshotKind.SANDBOX, (inner, self.sandbox.snapshot(), folder))
 
     def restore(self, snapshot: Snapshot) -> tuple[str, Info]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from sparring.envs.code.grading import Grader
-from sparring.envs.code.repair.repository import RepositoryTask
+from sparring.envs.code.repair.repository import RepositoryTask, file_entries
 from sparring.envs.sandbox import FileTree, Sandbox
-from sparring.envs.sandbox.forkserver import Grade, Outcome
+from sparring.envs.sandbox.forkserver import Grade
 
 _MOST_SOURCE = 4 << 20
+_PAGE = 4096
 
 # Modules are found in a dictionary, not on a disk; the functions that tests call become global.
 _LOADER = """\
@@ -49,8 +53,10 @@ def loader(task: RepositoryTask, tree: FileTree) -> str:
     """A program that holds the repository's modules and defines the functions that tests call."""
     files, size = {}, 0
     for file in tree.files:
+        if file.kind != "file" or not file.path.endswith(".py"):
+            continue
         size += len(file.data)
-        if file.kind == "file" and file.path.endswith(".py") and size <= _MOST_SOURCE:
+        if size <= _MOST_SOURCE:
             name = file.path.removesuffix(".py").replace("/", ".")
             is_package = name.endswith(".__init__")
             files[name.removesuffix(".__init__")] = (file.path, is_package, file.data.decode("utf-8", "replace"))
@@ -67,14 +73,29 @@ def by_commands(task: RepositoryTask, tree: FileTree, sandbox: Sandbox, timeout_
     Before each, every process is killed, and the workspace is emptied and filled with what the agent left and the
     test files, written anew. A command's tests share a process with the code that they test.
     """
-    passed = [_command(task, command, tree, sandbox, timeout_s).passed for command in task.commands]
-    return sum(passed) / len(passed)
+    whole = with_tests(tree, task.test_files)
+    if sum(-len(file.data) // _PAGE * -_PAGE for file in whole.files) > sandbox.limits.disk_bytes:
+        return 0.0  # the agent has left no room for the tests
+    passed = 0
+    for command in task.commands:
+        sandbox.restore(whole)
+        passed += sandbox.run(command, timeout_s).ok
+    return passed / len(task.commands)
 
 
-def _command(task: RepositoryTask, command: str, tree: FileTree, sandbox: Sandbox, timeout_s: float) -> Outcome:
-    sandbox.restore(tree)
-    for path, text in task.test_files.items():
-        sandbox.run(["rm", "-rf", "--", path])  # a folder or a link of the agent's in the place of a test
-        sandbox.write(path, text.encode())
-    result = sandbox.run(command, timeout_s)
-    return Outcome(result.ok, result.text)
+def with_tests(tree: FileTree, test_files: Mapping[str, str]) -> FileTree:
+    """A workspace with test files in their places, without what an agent put there, or in the way to there."""
+    files = {file.path: file for file in file_entries(test_files)}
+    for file in tree.files:
+        over = files.get(file.path)
+        if over is not None:
+            if over.kind == file.kind == "folder":
+                files[file.path] = replace(file, mode=file.mode | 0o700)
+        elif all(files[above].kind == "folder" for above in _above(file.path) if above in files):
+            files[file.path] = file
+    return FileTree(tuple(sorted(files.values(), key=lambda file: file.path.split("/"))))
+
+
+def _above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]

@@ -106,6 +106,16 @@ def test_snapshots_hold_files_and_folder(env: RepositoryRepair) -> None:
     other.close()
 
 
+def test_large_files_beside_the_code_and_a_shell_that_lies_do_no_harm(env: RepositoryRepair) -> None:
+    env.reset(seed=0, options=TASK)
+    env.step("builtin() { printf 'a\\0b'; }")
+    env.restore(env.snapshot())
+    assert env.step("pwd")[0] == "/work"
+    env.step(env.expert_action())
+    env.step("head -c 5000000 /dev/zero > a.log")
+    assert env.step("submit")[1] == 1.0
+
+
 # What an agent may try instead of repairing; it has no tests by values in its reach, so none helps.
 CHEATS = {
     "looking for the tests": "grep -rl moving_sums / 2>/dev/null | head; env; ls -la / /tmp /run 2>&1 | head -50",
