@@ -145,14 +145,14 @@ TASKS = {
     "webshop": Task(
         ["--env.id", "WebShop-v1", "--env.wrappers", "webshop-brief", "webshop-top5", "webshop-price", "webshop-match",
          "webshop-index", "--env.max-turns", "10", "--agent.max-action-tokens", "16"],
-        ["--tiny.heads", "2", "--optim.lr", "4e-3", "--demos.agent", "expert:0.4", "--demos.episodes", "1000",
-         "--min-score", "0.9", "--steps", "300"],
+        ["--tiny.hidden", "32", "--tiny.layers", "2", "--tiny.heads", "2", "--optim.lr", "4e-3", "--demos.agent",
+         "expert:0.4", "--demos.episodes", "1000", "--min-score", "0.9", "--steps", "300"],
         _turns(2500, 7500, 15_000),
         sampled=(0.55, 0.65),
         greedy=(0.5, 0.6),
         eval_turns=_turns(400, 1000, 2000),
         # Pages are long: with ArCHer's usual 30 steps of 64 turns a run would take hours.
-        further={"archer": ["--critic-steps", "10", "--critic-batch", "32"]},
+        further={"archer": ["--critic-steps", "10", "--critic-batch", "32", "--actor-states", "24"]},
     ),
 }  # fmt: skip
 
