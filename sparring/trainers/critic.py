@@ -132,19 +132,25 @@ def utterance_values(
     """Both Q of each of B utterances and both V of its state, each [2, B], without gradients.
 
     Args:
-        budget: tokens that go through the critic at once. Equal pairs go once.
+        budget: tokens that go through the critic at once. Equal pairs go once, and so do equal states.
     """
-    places, firsts = _distinct(
-        [(state.tobytes(), one.tobytes()) for state, one in zip(states, utterances, strict=True)]
-    )
-    q_2U, v_2U = (torch.zeros(2, len(firsts), device=critic.spread.device) for _ in range(2))
-    lengths = [len(states[first]) + len(utterances[first]) for first in firsts]
+    said: dict[bytes, dict[bytes, Ints]] = {}
+    for state, one in zip(states, utterances, strict=True):
+        said.setdefault(state.tobytes(), {}).setdefault(one.tobytes(), one)
+    texts = {state.tobytes(): state for state in states}
+    keys = list(said)
+    siblings = [list(said[key].values()) for key in keys]
+    lengths = [len(texts[key]) + sum(map(len, own)) for key, own in zip(keys, siblings, strict=True)]
+    found: dict[tuple[bytes, bytes], Tensor] = {}
     with torch.no_grad():
         for rows in cut_by_length(lengths, budget):
-            q_2U[:, rows], v_2U[:, rows], _ = critic(
-                [states[firsts[row]] for row in rows], [utterances[firsts[row]] for row in rows]
-            )
-    return q_2U[:, places], v_2U[:, places]
+            q_2N, v_2B = critic.siblings([texts[keys[row]] for row in rows], [siblings[row] for row in rows])
+            v_2N = v_2B.repeat_interleave(torch.tensor([len(siblings[row]) for row in rows], device=v_2B.device), dim=1)
+            pairs = [(keys[row], one) for row in rows for one in said[keys[row]]]
+            found |= dict(zip(pairs, torch.stack([q_2N, v_2N]).unbind(-1), strict=True))
+    pairs = [(state.tobytes(), one.tobytes()) for state, one in zip(states, utterances, strict=True)]
+    q_2B, v_2B = torch.stack([found[pair] for pair in pairs], dim=-1)
+    return q_2B, v_2B
 
 
 def success_rates(critic: OutcomeCritic, states: Sequence[Ints], budget: int) -> Tensor:

@@ -41,6 +41,9 @@ class Blank(nn.Module):
     def read(self, states: Sequence[Any], utterances: Sequence[Any]) -> tuple[Tensor, Tensor]:
         return torch.zeros(len(states), 1), torch.zeros(len(states), 1)
 
+    def read_siblings(self, states: Sequence[Any], utterances: Sequence[Sequence[Any]]) -> tuple[Tensor, Tensor]:
+        return torch.zeros(len(states), 1), torch.zeros(sum(map(len, utterances)), 1)
+
 
 def constant_critic(q: float, v: float) -> UtteranceCritic:
     """A critic whose first heads say q and v of everything, and the second ones 1 more."""

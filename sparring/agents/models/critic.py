@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.agents.eyes import eyes_of
+from sparring.agents.models.branches import read_branches, takes_branches
 from sparring.errors import InvalidConfig
 
 Ints = npt.NDArray[np.int64]
@@ -84,6 +85,10 @@ class Reader(Protocol):
         """Features of B states, and of an utterance in each, [B, utterance_width]."""
         ...
 
+    def read_siblings(self, states: Sequence[Ints], utterances: Sequence[Sequence[Ints]]) -> tuple[Tensor, Tensor]:
+        """Features of B states, and of the N utterances in all of them, in order, [N, utterance_width]."""
+        ...
+
 
 class CausalReader(nn.Module):
     """Reads a state at its last token, and an utterance at its own last token, in one pass of a decoder.
@@ -95,6 +100,7 @@ class CausalReader(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.state_width = self.utterance_width = int(trunk.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self._takes_branches: bool | None = None
 
     def read_states(self, states: Sequence[Ints]) -> Tensor:
         return self._hidden(states, [[len(one) - 1] for one in states])
@@ -104,6 +110,16 @@ class CausalReader(nn.Module):
         places = [[len(state) - 1, len(one) - 1] for state, one in zip(states, whole, strict=True)]
         both = self._hidden(whole, places)
         return both[0::2], both[1::2]
+
+    def read_siblings(self, states: Sequence[Ints], utterances: Sequence[Sequence[Ints]]) -> tuple[Tensor, Tensor]:
+        if self._takes_branches is None:
+            self._takes_branches = takes_branches(self.trunk)
+        if self._takes_branches:
+            return read_branches(self.trunk, states, utterances)
+        firsts = np.cumsum([0, *map(len, utterances)])[:-1]
+        repeated = [state for state, own in zip(states, utterances, strict=True) for _ in own]
+        state_ND, utterance_ND = self.read(repeated, [one for own in utterances for one in own])
+        return state_ND[firsts], utterance_ND
 
     def read_and_foresee(
         self, states: Sequence[Ints], utterances: Sequence[Ints], following: Sequence[Ints]
@@ -174,8 +190,13 @@ class TextReader(nn.Module):
         return self._features(states)
 
     def read(self, states: Sequence[Ints], utterances: Sequence[Ints]) -> tuple[Tensor, Tensor]:
-        features = self._features(states)
-        return features, torch.cat([features, self._features(utterances)], dim=-1)
+        return self.read_siblings(states, [[one] for one in utterances])
+
+    def read_siblings(self, states: Sequence[Ints], utterances: Sequence[Sequence[Ints]]) -> tuple[Tensor, Tensor]:
+        state_BD = self._features(states)
+        counts = torch.tensor([len(own) for own in utterances], device=state_BD.device)
+        said_ND = self._features([one for own in utterances for one in own])
+        return state_BD, torch.cat([state_BD.repeat_interleave(counts, dim=0), said_ND], dim=-1)
 
     def _features(self, rows: Sequence[Ints]) -> Tensor:
         texts = [self._decode(row.tolist()) for row in rows]
@@ -220,6 +241,11 @@ class UtteranceCritic(nn.Module):
     def values(self, states: Sequence[Ints]) -> Tensor:
         """Both values of B states, [2, B]."""
         return _apply(self.v_heads, self.reader.read_states(states))
+
+    def siblings(self, states: Sequence[Ints], utterances: Sequence[Sequence[Ints]]) -> tuple[Tensor, Tensor]:
+        """Both Q of the N utterances in all of B states, in order, [2, N], and both V of the states, [2, B]."""
+        state_BD, utterance_ND = self.reader.read_siblings(states, utterances)
+        return _apply(self.q_heads, utterance_ND), _apply(self.v_heads, state_BD)
 
     def forward(
         self, states: Sequence[Ints], utterances: Sequence[Ints], following: Sequence[Ints] | None = None
