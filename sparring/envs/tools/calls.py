@@ -30,6 +30,7 @@ Style = Literal["hermes", "react", "openai", "python"]
 # Longer texts are no calls: reading nested brackets costs time and memory.
 MOST_CHARACTERS = 100_000
 _DEEPEST = 64
+_MOST_BITS = 4096  # of a whole number; Python refuses to write out those beyond some 14,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +147,11 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_co
 
 
 def _require_plain(value: Any, depth: int = 0) -> None:
-    """Refuse what JSON reads and others choke on: deep nesting, and half surrogate pairs from escapes."""
+    """Refuse what JSON reads and others choke on: deep nesting, half surrogate pairs from escapes, giant numbers."""
     if depth > _DEEPEST:
         raise Unreadable(f"arguments may be nested {_DEEPEST} deep")
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise Unreadable("a number is too large")
     if isinstance(value, str):
         _require_characters(value)
     elif isinstance(value, Mapping):
@@ -181,15 +184,20 @@ def _arguments(found: Any) -> dict[str, Any]:
     return found
 
 
-_HERMES = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 
 
 def _parse_hermes(text: str) -> Said:
-    calls = tuple(_call(_load(match)) for match in _HERMES.findall(text))
-    rest = _HERMES.sub("", text)
-    if "<tool_call>" in rest or "</tool_call>" in rest:
+    calls, beside, at = [], [], 0
+    # An expression with a gap in it would take minutes where a text opens thousands of calls and closes none.
+    while (start := text.find(_OPEN, at)) >= 0 and (end := text.find(_CLOSE, start)) >= 0:
+        calls.append(_call(_load(text[start + len(_OPEN) : end])))
+        beside.append(text[at:start])
+        at = end + len(_CLOSE)
+    rest = "".join([*beside, text[at:]])
+    if _OPEN in rest or _CLOSE in rest:
         raise Unreadable("a <tool_call> must be closed by </tool_call>, and each holds one JSON object")
-    return Said(calls, rest.strip())
+    return Said(tuple(calls), rest.strip())
 
 
 def _write_hermes(calls: list[Call]) -> str:
@@ -249,14 +257,15 @@ def _write_openai(calls: list[Call]) -> str:
 
 # Python calls, of which only the syntax is read
 
-_PYTHON_CALL = re.compile(r"\s*\[?\s*[A-Za-z_][\w.]*\s*\(")
+_PYTHON_CALL = re.compile(r"\[?\s*[A-Za-z_][\w.]*\s*\(")
 
 
 def _parse_python(text: str, order: Mapping[str, Sequence[str]]) -> Said:
-    if text.strip() != "[]" and not _PYTHON_CALL.match(text):
-        return Said((), text.strip())
+    text = text.strip()
+    if text != "[]" and not _PYTHON_CALL.match(text):
+        return Said((), text)
     try:
-        body = ast.parse(text.strip(), mode="eval").body
+        body = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, MemoryError) as error:
         raise Unreadable(f"no Python call: {error}") from error
     found = body.elts if isinstance(body, ast.List) else [body]

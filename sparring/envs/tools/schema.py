@@ -72,7 +72,7 @@ class Tool:
     @property
     def order(self) -> tuple[str, ...]:
         """The names of the arguments in their order."""
-        return tuple(self.schema.get("properties", {}))
+        return tuple(self.schema.get("properties") or {})  # a server's schema may say null
 
     @property
     def signature(self) -> str:

@@ -159,6 +159,7 @@ def test_calls_that_would_take_for_ever_are_refused() -> None:
         Call("power", {"base": 10, "exponent": 10**9}),
         Call("logarithm", {"value": 2.0, "base": 3.0, "precision": 10**9}),
         Call("square_root", {"number": 2.0, "precision": 10**9}),
+        Call("round_number", {"number": 5, "decimal_places": -(10**9)}),
     ):
         assert "too large" in str(run(instances, call))
 
@@ -175,6 +176,25 @@ def test_a_file_system_that_outgrows_its_episode_ends_it() -> None:
                              Call("mv", {"source": f"c{number}x{copy}", "destination": f"d{number + 1}"})))  # fmt: skip
             if env.steps > 10:
                 env.steps = 0  # as if the user had gone on
+
+
+def test_a_file_system_that_is_too_deep_to_copy_ends_its_episode() -> None:
+    env = BFCL(whole=True)
+    env.reset(options={"task": "multi_turn_base_1"})
+    deeper = [Call("mkdir", {"dir_name": "d"}), Call("cd", {"folder": "d"})] * 20
+    env.step(say(*deeper))
+    env.restore(env.snapshot())
+    with pytest.raises(EnvFailed, match="directories deep"):
+        for _ in range(4):
+            env.step(say(*deeper))
+
+
+def test_the_largest_numbers_that_can_be_given_are_answered() -> None:
+    task = next(one for one in entries("multi_turn_base").values() if "MathAPI" in one.classes)
+    env = BFCL(whole=True)
+    env.reset(options={"task": task.id})
+    assert "result" in env.step(say(Call("multiply", {"a": 2**4095, "b": -(2**4095)})))[0]
+    assert "too large" in env.step(say(Call("add", {"a": 2**4096, "b": 1})))[4]["no_op"]
 
 
 def test_a_turn_without_end_fails_the_entry() -> None:

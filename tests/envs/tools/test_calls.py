@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import get_args
 
 import pytest
@@ -104,6 +105,8 @@ def test_examples(style: Style, text: str, calls: list[Call], beside: str) -> No
         ("python", "f(a=b'x')", "literals"),
         ("python", "f(a=1j)", "literals"),
         ("python", "f(a=1e999)", "too large"),
+        ("python", f"f(a=0x{'f' * 5000})", "too large"),
+        ("hermes", f'<tool_call>{{"name": "f", "arguments": {{"a": [-1{"0" * 4000}]}}}}</tool_call>', "too large"),
         ("python", "f()()", "must be a name"),
         ("python", "f(" + "(" * 5000, "no Python call|nested"),
         ("python", "f(a=" + "-" * 5000 + "1)", "no Python call|nested"),
@@ -115,6 +118,26 @@ def test_examples(style: Style, text: str, calls: list[Call], beside: str) -> No
 def test_what_can_not_be_read_is_said(style: Style, text: str, reason: str) -> None:
     with pytest.raises(Unreadable, match=reason):
         parse_calls(text, style)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(
+    "part", ["<tool_call>", "<tool_call></tool_call", " ", "[", " [", "\nAction:", "f(", "{", "-", "\t\n"]
+)
+def test_no_text_takes_long_to_read(style: Style, part: str) -> None:
+    began = time.process_time()
+    try:
+        parse_calls(part * (MOST_CHARACTERS // len(part) - 1) + "x", style)
+    except Unreadable:
+        pass
+    assert time.process_time() - began < 3
+
+
+def test_a_call_may_speak_of_calls() -> None:
+    text = (
+        'a<tool_call>{"name": "f", "arguments": {"a": "<tool_call>"}}</tool_call>b<tool_call>{"name": "g"}</tool_call>'
+    )
+    assert parse_calls(text, "hermes") == Said((Call("f", {"a": "<tool_call>"}), Call("g")), "ab")
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -25,6 +25,7 @@ Instances = dict[str, Any]
 _MOST_BITS = 4096
 _MOST_DIGITS = 1000
 _MOST_FILES = 20_000
+_DEEPEST = 64
 _precision = threading.Lock()
 
 
@@ -66,7 +67,7 @@ def run(instances: Instances, call: Call) -> Any:
             result = getattr(owner, call.name)(**copy.deepcopy(dict(call.arguments)))
     except Exception as error:  # a simulator's mistake is an answer, as in the leaderboard
         return f"Error during execution: {error}"
-    if call.name == "cp" and hasattr(owner, "root"):
+    if call.name in ("cp", "mv", "mkdir") and hasattr(owner, "root"):
         _require_small(owner.root)
     return result
 
@@ -103,23 +104,27 @@ def _offers(instance: Any, name: str) -> bool:
 
 
 def _require_modest(call: Call) -> None:
-    """Refuse the calls that would take for ever: powers of whole numbers, and endless precision."""
+    """Refuse the calls that would take for ever: powers of whole numbers, and endless precision or rounding."""
     given = call.arguments
     base, exponent = given.get("base"), given.get("exponent")
     if call.name == "power" and isinstance(base, int) and isinstance(exponent, int):
         bits = abs(exponent) * base.bit_length()
         if bits > _MOST_BITS:
             raise OverflowError("Result too large")
-    precision = given.get("precision")
-    if isinstance(precision, (int, float)) and precision > _MOST_DIGITS:
-        raise OverflowError("Precision too large")
+    for digits in (given.get("precision"), given.get("decimal_places")):
+        if isinstance(digits, (int, float)) and abs(digits) > _MOST_DIGITS:
+            raise OverflowError("Precision too large")
 
 
 def _require_small(root: Any) -> None:
-    """Copies of a directory share their contents, so that few calls make a tree that takes for ever to walk."""
-    waiting, seen = [root], 0
+    """Refuse trees that take for ever to walk, or that nothing can copy.
+
+    Copies of a directory share their contents, so that few calls make a tree of millions of files.
+    """
+    waiting, seen = [(root, 0)], 0
     while waiting:
+        place, depth = waiting.pop()
         seen += 1
-        if seen > _MOST_FILES:
-            raise EnvFailed(f"the file system has grown beyond {_MOST_FILES:,} files and directories")
-        waiting.extend(getattr(waiting.pop(), "contents", {}).values())
+        if seen > _MOST_FILES or depth > _DEEPEST:
+            raise EnvFailed(f"the file system has grown beyond {_MOST_FILES:,} files, or {_DEEPEST} directories deep")
+        waiting.extend((one, depth + 1) for one in getattr(place, "contents", {}).values())

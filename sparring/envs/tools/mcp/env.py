@@ -89,13 +89,21 @@ class MCP(ToolEnv):
         self.close()
         self._solved, self._steps = False, []
         self._server = Server(self._command, start_timeout_s=self._start_timeout_s, call_timeout_s=self._call_timeout_s)
-        self._offers = tuple(tool for tool in self._server.tools() if tool.name not in self._hidden)
-        for call in self._tasks[task].setup:
+        try:
+            self._offers = tuple(tool for tool in self._server.tools() if tool.name not in self._hidden)
+            self._set_up(self._tasks[task])
+        except BaseException:
+            self.close()
+            raise
+        return self._tasks[task].instruction, None
+
+    def _set_up(self, task: Task) -> None:
+        assert self._server is not None
+        for call in task.setup:
             try:
                 self._server.call(call.name, call.arguments)
             except ToolError as error:
-                raise EnvFailed(f"the task {task} can't be set up: {call.name}: {error}") from error
-        return self._tasks[task].instruction, None
+                raise EnvFailed(f"the task {task.id} can't be set up: {call.name}: {error}") from error
 
     def tools(self) -> Sequence[Tool]:
         """What the server offers, but for the hidden tools."""

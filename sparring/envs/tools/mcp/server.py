@@ -11,6 +11,7 @@ default environment (`PATH`, `HOME` and the like) and none of the caller's secre
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
@@ -25,6 +26,7 @@ Result = TypeVar("Result")
 
 _MOST_TOOLS = 256
 _MOST_PAGES = 64
+_MOST_CHARACTERS = 1_000_000
 # JSON-RPC codes of the SDK after which there is no server to speak to.
 _GONE = (-32000, -32001)
 
@@ -81,9 +83,14 @@ class Server:
             page = self._ask(self._page, cursor)
             found += [Tool(one.name, one.description or "", one.input_schema, _elsewhere) for one in page.tools]
             cursor = page.next_cursor
-            if cursor is None and len(found) <= _MOST_TOOLS:
+            if len(found) > _MOST_TOOLS or sum(len(json.dumps(tool.document)) for tool in found) > _MOST_CHARACTERS:
+                break
+            if cursor is None:
                 return found
-        raise EnvFailed(f"the server {self._name} offers more than {_MOST_TOOLS} tools")
+        raise EnvFailed(
+            f"the server {self._name} offers more than {_MOST_TOOLS} tools, or describes them in more than "
+            f"{_MOST_CHARACTERS:,} characters"
+        )
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Call a tool, and return the text of its result.
@@ -134,9 +141,13 @@ async def _connected(command: Sequence[str], timeout_s: float) -> AsyncIterator[
     from mcp import ClientSession, StdioServerParameters
     from mcp.client.stdio import stdio_client
 
+    class Session(ClientSession):
+        async def validate_tool_result(self, name: str, result: Any) -> None:
+            """Leave structured results alone, which nobody reads: a pattern in a schema of a server may take years."""
+
     parameters = StdioServerParameters(command=command[0], args=list(command[1:]), encoding_error_handler="replace")
     with Path(os.devnull).open("w") as log:
-        async with stdio_client(parameters, errlog=log) as (received, sent), ClientSession(received, sent) as session:
+        async with stdio_client(parameters, errlog=log) as (received, sent), Session(received, sent) as session:
             with anyio.fail_after(timeout_s):
                 await session.initialize()
             yield session

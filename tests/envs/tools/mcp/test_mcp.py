@@ -21,6 +21,7 @@ from sparring.types import Action, Prompt
 
 pytest.importorskip("mcp")
 
+RAW = [sys.executable, str(Path(__file__).with_name("raw_server.py"))]
 NOTES = [sys.executable, str(Path(__file__).with_name("notes_server.py"))]
 HIDDEN = ("show_all", "clear")
 TASKS = [
@@ -124,6 +125,28 @@ def test_a_server_that_does_not_start_is_named(tasks: Path) -> None:
         MCP("no-such-program --at-all", tasks)
     with pytest.raises(InvalidConfig, match="timeouts"):
         MCP(NOTES, tasks, call_timeout_s=0)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "fault", ["a schema that says null", "a schema that refers to itself", "a pattern that takes years"]
+)
+def test_what_a_servers_schemas_say_is_not_carried_out(tasks: Path, fault: str) -> None:
+    env = MCP([*RAW, fault], tasks)
+    env.reset(options={"task": "count"})
+    assert env.step(say("look", at="it"))[0] == '<tool_response>"seen"</tool_response>'
+    env.close()
+
+
+@pytest.mark.parametrize(("fault", "why"), [("a long description", "characters"), ("no schema", "broke the protocol")])
+def test_a_server_that_can_not_be_used_is_not_kept(tasks: Path, fault: str, why: str) -> None:
+    before = children()
+    env = MCP([*RAW, fault], tasks)
+    with pytest.raises(EnvFailed, match=why):
+        env.reset(options={"task": "count"})
+    assert not children() - before
+    with pytest.raises(EnvFailed, match="reset"):
+        env.step(say("look"))
 
 
 def test_a_server_is_given_no_secrets_and_ends_when_closed(monkeypatch: pytest.MonkeyPatch) -> None:
