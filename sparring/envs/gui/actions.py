@@ -23,13 +23,12 @@ The space unites those of GUI-R1 (arXiv:2504.10458), AndroidControl and desktop 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, get_args
 
-from sparring.envs.gui.geometry import Point, from_thousandths, to_thousandths
+from sparring.envs.gui.geometry import THOUSAND, Point, from_thousandths, to_thousandths
 from sparring.errors import InvalidData
 
 Direction = Literal["up", "down", "left", "right"]
@@ -105,6 +104,7 @@ NAMES_ELSEWHERE: Mapping[str, Kind] = {
     "status": Kind.COMPLETE,
     "finished": Kind.COMPLETE,
     "infeasible": Kind.IMPOSSIBLE,
+    "incomplete": Kind.IMPOSSIBLE,
 }
 
 
@@ -217,9 +217,13 @@ def _point(fields: Mapping[str, Any], name: str) -> Point | None:
     if (
         not isinstance(found, list)
         or len(found) != 2
-        or not all(isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one) for one in found)
+        or not all(
+            isinstance(one, (int, float)) and not isinstance(one, bool) and 0 <= one <= THOUSAND for one in found
+        )
     ):
-        raise InvalidData(f'"{name}" must be two numbers from 0 to 1000, such as [500, 250]; got {str(found)[:40]}')
+        raise InvalidData(
+            f'"{name}" must be two numbers from 0 to {THOUSAND}, such as [500, 250]; got {str(found)[:40]}'
+        )
     return from_thousandths((found[0], found[1]))
 
 

@@ -19,6 +19,9 @@ Point = tuple[float, float]
 Size = tuple[int, int]
 
 THOUSAND = 1000
+# What a product of two shares may lose: 0.29 * 100 is 28.999999999999996, and the pixel is 29.
+_ROUNDING = 1e-9
+_LAST = math.nextafter(1.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,12 @@ class Box:
         return (self.right - self.left) * (self.bottom - self.top)
 
     def contains(self, point: Point) -> bool:
-        """Whether a point lies in the box, its left and upper edge included."""
-        return self.left <= point[0] < self.right and self.top <= point[1] < self.bottom
+        """Whether a point lies in the box, its left and upper edge included.
+
+        As for `to_pixel`, a point on the screen's right or lower edge belongs to the pixels before it.
+        """
+        x, y = min(point[0], _LAST), min(point[1], _LAST)
+        return self.left <= x < self.right and self.top <= y < self.bottom
 
     def iou(self, other: Box) -> float:
         """Area of the intersection over area of the union, within 0 and 1."""
@@ -63,7 +70,7 @@ class Box:
 
 def to_pixel(point: Point, size: Size) -> tuple[int, int]:
     """The pixel that a point lies in; a point on the right or lower edge belongs to the last pixel."""
-    return tuple(min(int(share * side), side - 1) for share, side in zip(point, size, strict=True))  # type: ignore[return-value]
+    return tuple(min(int(share * side + _ROUNDING), side - 1) for share, side in zip(point, size, strict=True))  # type: ignore[return-value]
 
 
 def from_pixel(pixel: tuple[float, float], size: Size) -> Point:

@@ -16,6 +16,11 @@ format), so that numbers can be compared; `guir1_strict` is what that rule says 
 | the same point, written as `[12.5, 30]` | not found, so [0, 0] | read |
 | the first of several points of the answer | the last one counts | that of the first action |
 | a click on an edge of the box | outside | inside |
+| no `<think>` | the format is wrong, the action counts | all is wrong |
+| a second `<answer>` | ignored | all is wrong |
+| a line's end after `</answer>` | the format is wrong | read |
+| no action: `[]` | the format is right | the format is wrong |
+| a fourth key in an action | the format is right | the format is wrong |
 
 Departures from the published code:
 1. The model's text is never evaluated: Python literals are read by `ast.literal_eval`, JSON by `json`. Texts that only
@@ -45,7 +50,7 @@ _OUTER = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
 _INNER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _ACTION = re.compile(r"'action':\s*'(\w+)'")
 _TEXT = re.compile(r"'input_text':\s*'(.*?)'")
-_POINT = re.compile(r"\{.*\[(\d+),\s*(\d+)]\s*.*\}")
+_PAIR = re.compile(r"\[(\d+),\s*(\d+)]\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +133,39 @@ def _compat_accuracy(answer: str, truth: Truth) -> float:
     if action != right:
         return 0.0
     if right == "click":
-        found = _POINT.search(content)
-        x, y = (int(found[1]), int(found[2])) if found else (0, 0)
-        return float(_compat_hit(x, y, truth.place))
+        return float(_compat_hit(_compat_point(content), truth.place))
     if right in _TEXTUAL:
         said = _TEXT.search(content)
         return float(_compat_f1(said[1] if said else NO_TEXT, truth.text) >= 0.5)
     return 1.0
 
 
-def _compat_hit(x: int, y: int, place: Sequence[float]) -> bool:
+def _compat_point(content: str) -> tuple[int, int]:
+    r"""What `\{.*\[(\d+),\s*(\d+)]\s*.*\}` finds, without the cubic time that it takes over hostile answers.
+
+    The published pattern takes the last pair of the first line that has one between braces; `.` ends at a line's end.
+    """
+    found = None
+    for pair in _PAIR.finditer(content):
+        line = content.rfind("\n", 0, pair.start()) + 1
+        if found is not None and found[0] != line:
+            break
+        end = content.find("\n", pair.end())
+        if "{" in content[line : pair.start()] and "}" in content[pair.end() : None if end < 0 else end]:
+            found = line, pair
+    try:
+        return (0, 0) if found is None else (int(found[1][1]), int(found[1][2]))
+    except ValueError:  # more digits than `int` reads
+        return 0, 0
+
+
+def _compat_hit(point: tuple[int, int], place: Sequence[float]) -> bool:
+    x, y = point
     if len(place) == 2:
-        return (x - place[0]) ** 2 + (y - place[1]) ** 2 < NEAR_PIXELS**2
+        try:
+            return (x - place[0]) ** 2 + (y - place[1]) ** 2 < NEAR_PIXELS**2
+        except OverflowError:  # an integer beyond all floats
+            return False
     return len(place) == 4 and place[0] < x < place[2] and place[1] < y < place[3]
 
 
@@ -150,7 +176,11 @@ def _compat_f1(found: str, right: str) -> float:
         if one in other or other in one:
             return 1.0
     shared = len(words & wanted)
-    return 2 * shared / (len(words) + len(wanted)) if shared else 0.0
+    if not shared:
+        return 0.0
+    # Not 2 * shared / (len(words) + len(wanted)): rounded as published, some F1 of exactly 0.5 stay below that.
+    precision, recall = shared / len(words), shared / len(wanted)
+    return 2 * (precision * recall) / (precision + recall)
 
 
 def _compat_format(answer: str) -> float:
@@ -214,9 +244,13 @@ def _is_well_formed(action: Any) -> bool:
 def _numbers(found: Any) -> tuple[float, float] | None:
     if not isinstance(found, (list, tuple)) or len(found) != 2:
         return None
-    if not all(isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one) for one in found):
+    if not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in found):
         return None
-    return float(found[0]), float(found[1])
+    try:
+        x, y = float(found[0]), float(found[1])
+    except OverflowError:  # an integer beyond all floats
+        return None
+    return (x, y) if math.isfinite(x) and math.isfinite(y) else None
 
 
 def _is_right(action: Any, truth: Truth) -> bool:
@@ -225,7 +259,7 @@ def _is_right(action: Any, truth: Truth) -> bool:
     right = truth.action.lower()
     if action["action"].lower() != right:
         return False
-    if right in ("click", "long_press") and truth.place:
+    if right == "click" or (right == "long_press" and truth.place):
         point = _numbers(action.get("point"))
         return point is not None and _hits(point, truth.place)
     if right in (*_TEXTUAL, "open_app"):

@@ -37,7 +37,14 @@ def test_thousandths_are_within_half_a_thousandth(data: st.DataObject, width: in
     assert abs(from_thousandths(to_thousandths(point))[0] - point[0]) <= 0.0005 + 1e-12
 
 
+@given(st.integers(0, 999), sides)
+@settings(deadline=None)
+def test_a_thousandth_lies_in_the_pixel_that_whole_numbers_give(at: int, width: int) -> None:
+    assert to_pixel(from_thousandths((at, 0)), (width, 1))[0] == at * width // 1000
+
+
 def test_edges() -> None:
+    assert to_pixel((0.29, 0.0), (100, 1)) == (29, 0)  # 0.29 * 100 is 28.999999999999996
     assert to_pixel((1.0, 1.0), (640, 480)) == (639, 479)
     assert to_pixel((0.0, 0.0), (640, 480)) == (0, 0)
     assert from_pixel((0, 0), (10, 20)) == (0.05, 0.025)
@@ -76,6 +83,8 @@ def test_boxes() -> None:
     box = Box.from_pixels(10, 20, 30, 60, (100, 100))
     assert box.centre == pytest.approx((0.2, 0.4))
     assert box.contains((0.1, 0.2)) and not box.contains((0.3, 0.2))
+    corner = Box.from_pixels(90, 90, 100, 100, (100, 100))
+    assert corner.contains((1.0, 1.0)) and not Box(0.2, 0.2, 0.99, 0.99).contains((1.0, 1.0))
     assert box.iou(Box.from_pixels(20, 20, 40, 60, (100, 100))) == pytest.approx(1 / 3)
     for sides in ((0.5, 0, 0.5, 1), (0, 1, 1, 0), (float("nan"), 0, 1, 1)):
         with pytest.raises(InvalidData):

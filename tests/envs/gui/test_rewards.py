@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from sparring.envs.gui.rewards import (
     NO_TEXT,
     GuiReward,
     Truth,
+    _compat_point,
     guir1_compat,
     guir1_strict,
     iou,
@@ -122,6 +126,53 @@ def test_very_long_and_deep_answers_cost_nothing_but_their_reward() -> None:
     for said in (answer("[" * 5_000), answer("9" * 9_000), "x" * 1_000_000):
         assert guir1_compat(said, Truth("click", BOX)).total == 0.0
         assert guir1_strict(said, Truth("click", BOX)).total == 0.0
+
+
+def test_numbers_beyond_all_floats_are_wrong_like_others() -> None:
+    for digits in (400, 4_000, 5_000):
+        said = single("click", f"[{'9' * digits}, 30]")
+        for truth in (Truth("click", BOX), Truth("click", (500.0, 500.0))):
+            assert guir1_compat(said, truth).accuracy == guir1_strict(said, truth).accuracy == 0.0
+
+
+def test_braces_and_pairs_without_end_cost_no_time() -> None:
+    began = time.process_time()
+    for content in ("{" * 9_000, "{" * 3_000 + "[1,1]" * 1_200, "{" * 3_000 + "[1,1] \n" * 900):
+        assert guir1_compat(answer("'action': 'click'" + content), Truth("click", BOX)).accuracy == 0.0
+    assert time.process_time() - began < 2.0  # the published pattern takes hours
+
+
+@given(st.lists(st.sampled_from(["{", "}", "[1,2]", "[3, 4]", "[5,\n6]", "\n", " ", "[", "[8,9"]), max_size=14))
+@settings(deadline=None)
+def test_the_point_is_that_of_the_published_pattern(parts: list[str]) -> None:
+    content = "".join(parts)
+    found = re.search(r"\{.*\[(\d+),\s*(\d+)]\s*.*\}", content)
+    assert _compat_point(content) == ((int(found[1]), int(found[2])) if found else (0, 0))
+
+
+def test_an_f1_is_rounded_as_published() -> None:
+    shared = "one two three four five six "
+    said, right = f"{shared} a b c d e", f"{shared} f g h i j k l"  # 11 and 13 words
+    assert token_f1(said, right) == 0.5
+    assert guir1_compat(single("type", text=said), Truth("type", text=right)).accuracy == 0.0  # 0.4999999999999999
+    assert guir1_strict(single("type", text=said), Truth("type", text=right)).accuracy == 1.0
+
+
+def test_flaw_forms() -> None:
+    inner = "{'action': 'click', 'point': [12, 30], 'input_text': 'no input text'}"
+    for said, compat, strict in (
+        (f"<answer>[{inner}]</answer>", GuiReward(1.0, 0.0), GuiReward(0.0, 0.0)),
+        (f"{answer(f'[{inner}]')}<answer>[]</answer>", GuiReward(1.0, 1.0), GuiReward(0.0, 0.0)),
+        (answer(f"[{inner}]") + "\n", GuiReward(1.0, 0.0), GuiReward(1.0, 1.0)),
+        (answer("[]"), GuiReward(0.0, 1.0), GuiReward(0.0, 0.0)),
+        (answer("[" + inner.replace("}", ", 'why': ''}") + "]"), GuiReward(1.0, 1.0), GuiReward(1.0, 0.0)),
+    ):
+        assert (guir1_compat(said, Truth("click", BOX)), guir1_strict(said, Truth("click", BOX))) == (compat, strict)
+
+
+def test_a_click_is_never_right_where_nobody_knows_the_place() -> None:
+    for rule in (guir1_compat, guir1_strict):
+        assert rule(single("click", "[12, 30]"), Truth("click")).accuracy == 0.0
 
 
 def test_rewards_of_points_and_boxes() -> None:
