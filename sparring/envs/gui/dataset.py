@@ -17,6 +17,7 @@ from sparring.types import Image
 ENDINGS = (".jsonl", ".json", ".parquet")
 _MOST_PIXELS = 50_000_000
 _LARGEST_FILE = 50_000_000
+_MOST_RATIO = 200  # Qwen's models refuse more, and a policy that can't read its prompt would end the whole run
 _HOW = 'answer with JSON such as {"action": "click", "point": [500, 250]}, in thousandths of width and height'
 
 
@@ -24,7 +25,8 @@ class ScreenDataset(TextEnv):
     """One screenshot, one action: the reward, and the score, is 1 where the action is right (`dataset_rows`).
 
     Task files are untrusted: a screenshot must lie in the folder of its file, links followed, and is decoded by Pillow
-    alone, up to 50 million pixels. The text of an observation says only that there is a screenshot: it takes eyes.
+    alone, up to 50 million bytes and pixels. The text of an observation says only that there is a screenshot: it takes
+    eyes.
 
     Args:
         path: a folder with files named after splits (`train.jsonl`, `test.parquet` …), or one file, whose rows then
@@ -32,7 +34,7 @@ class ScreenDataset(TextEnv):
         longest_side: larger screenshots are made smaller, to so many pixels; 0 leaves them. Points are not changed.
         hint: whether the instruction says how an action is written.
     Raises:
-        InvalidConfig: nothing to read at `path`. InvalidData: a file that can't be read.
+        InvalidConfig: nothing to read at `path`, or two files for a split. InvalidData: a file that can't be read.
         MissingExtra: Pillow or pyarrow is not installed.
     """
 
@@ -40,10 +42,17 @@ class ScreenDataset(TextEnv):
 
     def __init__(self, path: str | Path, longest_side: int = 0, hint: bool = True) -> None:
         root = Path(path)
+        files: dict[str, Path] = {}
         if root.is_dir():
-            files = {file.stem: file for file in sorted(root.iterdir()) if file.suffix in ENDINGS}
-        else:
-            files = {"test": root} if root.suffix in ENDINGS and root.is_file() else {}
+            for file in sorted(root.iterdir()):
+                if file.suffix in ENDINGS and file.stem in files:
+                    raise InvalidConfig(
+                        f"{file} and {files[file.stem]} are both the split {file.stem}: leave one there"
+                    )
+                if file.suffix in ENDINGS:
+                    files[file.stem] = file
+        elif root.suffix in ENDINGS and root.is_file():
+            files["test"] = root
         if not files:
             raise InvalidConfig(f"{root} is no file ({', '.join(ENDINGS)}) and no folder of some, named after splits")
         if longest_side < 0:
@@ -65,9 +74,17 @@ class ScreenDataset(TextEnv):
 
     @property
     def row(self) -> Row:
-        """The task, with its places in shares of the screenshot."""
+        """The task, with its places in shares of the screenshot.
+
+        Raises:
+            InvalidData: there is no place on the screenshot to click.
+        """
         split, _, number = self._task.partition("/")
-        return _rows(self._files[split])[int(number)].sized(self._seen()[1])
+        file = self._files[split]
+        try:
+            return _rows(file)[int(number)].sized(self._seen()[1])
+        except InvalidData as error:
+            raise InvalidData(f"{file}, row {int(number) + 1}: {error}") from error
 
     def _seen(self) -> tuple[Image, tuple[int, int]]:
         split, _, number = self._task.partition("/")
@@ -82,7 +99,7 @@ class ScreenDataset(TextEnv):
         """Show a screenshot.
 
         Raises:
-            InvalidData: it is not there, lies outside the folder, or is no picture.
+            InvalidData: it is not there, lies outside the folder, or is no picture, or shows no right answer.
         """
         super().reset(seed=seed)
         self._task = self.choose_task(options)
@@ -93,9 +110,9 @@ class ScreenDataset(TextEnv):
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
         """Answer, which ends the episode."""
         text, info = self.observe()
-        right = False
+        row, right = self.row, False
         try:
-            right = self.row.accepts(parse(action))
+            right = row.accepts(parse(action))
         except InvalidData as error:
             info["no_op"] = str(error)
         return text, float(right), True, False, info | {"score": float(right), "success": right}
@@ -118,14 +135,18 @@ def _screenshot(folder: Path, picture: str | bytes, longest_side: int) -> tuple[
         InvalidData: it lies outside the folder, is not there, too large or no picture.
     """
     pillow = need("PIL.Image", "gui")
-    data = picture if isinstance(picture, bytes) else _inside(folder, picture).read_bytes()
-    if len(data) > _LARGEST_FILE:
-        raise InvalidData(f"a screenshot has at most {_LARGEST_FILE:,} bytes, got {len(data):,}")
+    source = picture if isinstance(picture, bytes) else _inside(folder, picture)
+    length = len(source) if isinstance(source, bytes) else source.stat().st_size
+    if length > _LARGEST_FILE:
+        raise InvalidData(f"a screenshot has at most {_LARGEST_FILE:,} bytes, got {length:,}")
+    data = source if isinstance(source, bytes) else source.read_bytes()
     try:
         with pillow.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as opened:
             size = opened.size
             if size[0] * size[1] > _MOST_PIXELS:
                 raise InvalidData(f"a screenshot has at most {_MOST_PIXELS:,} pixels, got {size[0]} × {size[1]}")
+            if max(size) > _MOST_RATIO * min(size):
+                raise InvalidData(f"a screenshot's sides are in a ratio of at most {_MOST_RATIO}, got {size}")
             whole = opened.convert("RGB")
     except InvalidData:
         raise

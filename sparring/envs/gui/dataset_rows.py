@@ -23,11 +23,12 @@ from typing import Any
 from sparring.envs.gui.actions import DIRECTIONS, NAMES_ELSEWHERE, POINTED, GuiAction, Kind, from_fields
 from sparring.envs.gui.geometry import Box, Point, Size, from_thousandths
 from sparring.envs.gui.rewards import NO_TEXT, token_f1
-from sparring.errors import InvalidData, need
+from sparring.errors import InvalidData, SparringError, need
 
 NEAR = 0.14  # of the screen, as in AndroidControl's evaluation (arXiv:2406.03679)
 LONGEST_INSTRUCTION = 4_000
 _MOST_ROWS = 1_000_000
+_LARGEST_SHARE = 1.01  # shares are written rounded, so that a box at an edge may end a little beyond it
 _TEXTUAL = (Kind.TYPE, Kind.SELECT, Kind.OPEN_APP, Kind.ANSWER)
 _ODYSSEY_KEYS = {"KEY_HOME": Kind.HOME, "KEY_BACK": Kind.BACK, "KEY_APPSELECT": Kind.RECENTS}
 
@@ -49,13 +50,19 @@ class Row:
     in_pixels: bool = False
 
     def sized(self, size: Size) -> Row:
-        """The same with places in shares, now that the screenshot's size is known."""
-        if not self.in_pixels:
-            return self
-        width, height = size
-        scale = (width, height, width, height)
-        places = tuple(at / side for at, side in zip(self.places, scale, strict=False))
-        return replace(self, places=places, in_pixels=False)
+        """The same with places in shares, now that the screenshot's size is known.
+
+        Raises:
+            InvalidData: the place is no box, or lies outside the screenshot, where nobody can click.
+        """
+        row = self
+        if self.in_pixels:
+            scale = (*size, *size)
+            places = tuple(at / side for at, side in zip(self.places, scale, strict=False))
+            row = replace(self, places=places, in_pixels=False)
+        if not row.accepts(row.answer):
+            raise InvalidData(f"its place {self.places} lies outside the screenshot of {size[0]} × {size[1]}")
+        return row
 
     @property
     def box(self) -> Box | None:
@@ -71,8 +78,8 @@ class Row:
         return replace(self.right, point=(min(max(point[0], 0.0), 1.0), min(max(point[1], 0.0), 1.0)))
 
     def accepts(self, action: GuiAction) -> bool:
-        """Whether an action is right: its kind, and a click by its place, a text by half its words, a scroll by its
-        direction, pressed keys by their names."""
+        """Whether an action is right: its kind, and a click by its place, a drag by both ends, a text by half its
+        words, a scroll by its direction, pressed keys by their names."""
         right = self.right
         if action.kind is not right.kind:
             return False
@@ -80,19 +87,29 @@ class Row:
             return action.point is not None and self._hit(action.point)
         if right.kind in _TEXTUAL:
             return token_f1(action.text, right.text) >= 0.5
-        return action.direction == right.direction and action.keys == right.keys
+        if right.kind is Kind.DRAG:
+            return _near(action.point, right.point) and _near(action.to, right.to)
+        return action.direction == right.direction and _lower(action.keys) == _lower(right.keys)
 
     def _hit(self, point: Point) -> bool:
         if len(self.places) == 2:
-            return math.dist(point, self.places) <= NEAR
+            return _near(point, self.places)
         return self.box is None or self.box.contains(point)
+
+
+def _near(point: Point | None, right: tuple[float, ...] | None) -> bool:
+    return point is not None and right is not None and math.dist(point, right) <= NEAR
+
+
+def _lower(keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key.lower() for key in keys)
 
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a `.jsonl`, `.json` or `.parquet` file.
 
     Raises:
-        InvalidData: a row that is none of the styles; the message names it.
+        InvalidData: the file can't be read, or a row is none of the styles; the message names it.
         MissingExtra: pyarrow is not installed, and the file is a Parquet one.
     """
     found = []
@@ -101,25 +118,37 @@ def read_rows(path: Path) -> list[Row]:
             raise InvalidData(f"{path} has more than {_MOST_ROWS:,} rows")
         try:
             found.append(row_of(plain))
-        except (InvalidData, TypeError, ValueError, KeyError, IndexError) as error:
+        except InvalidData as error:
             raise InvalidData(f"{path}, row {number}: {error}") from error
     return found
 
 
 def _plain_rows(path: Path) -> Iterator[Any]:
-    if path.suffix == ".parquet":
-        for batch in need("pyarrow.parquet", "gui").ParquetFile(path).iter_batches(batch_size=256):
-            yield from batch.to_pylist()
-        return
-    text = path.read_text()
     try:
+        if path.suffix == ".parquet":
+            for batch in need("pyarrow.parquet", "gui").ParquetFile(path).iter_batches(batch_size=256):
+                yield from batch.to_pylist()
+            return
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
-            whole = json.loads(text)
+            whole = _decoded(text, str(path))
             yield from whole if isinstance(whole, list) else [whole]
-        else:
-            yield from (json.loads(line) for line in text.splitlines() if line.strip())
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InvalidData(f"{path} is no JSON: {error}") from error
+            return
+        # Not splitlines(): JSON texts may hold U+2028 and other characters at which that splits.
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                yield _decoded(line, f"{path}, line {number},")
+    except SparringError:
+        raise
+    except Exception as error:  # a broken file makes pyarrow raise a dozen kinds
+        raise InvalidData(f"{path} can't be read: {error}") from error
+
+
+def _decoded(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidData(f"{where} is no JSON: {error}") from error
 
 
 def row_of(plain: Any) -> Row:
@@ -128,6 +157,17 @@ def row_of(plain: Any) -> Row:
     Raises:
         InvalidData: it is none of the styles.
     """
+    try:
+        return _row_of(plain)
+    except InvalidData:
+        raise
+    except KeyError as error:
+        raise InvalidData(f"it has no column {error}") from error
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        raise InvalidData(f"a value is not what its column holds: {error}") from error
+
+
+def _row_of(plain: Any) -> Row:
     if not isinstance(plain, Mapping):
         raise InvalidData(f"a row is an object, got {type(plain).__name__}")
     instruction = plain.get("instruction")
@@ -141,8 +181,11 @@ def row_of(plain: Any) -> Row:
         return _gui_r1(instruction, plain)
     if isinstance(plain.get("action"), str):
         return _odyssey(instruction, plain)
-    right = from_fields(plain.get("action"))
-    box = tuple(at / 1000 for at in _numbers(plain["box"], 4)) if "box" in plain else right.point or ()
+    said = plain["action"]
+    if isinstance(said, Mapping):  # in a Parquet file, None is what another row's action has and this one does not
+        said = {name: value for name, value in said.items() if value is not None}
+    right, edges = from_fields(said), plain.get("box")
+    box = right.point or () if edges is None else tuple(at / 1000 for at in _numbers(edges, 4))
     return Row(instruction, _picture(plain.get("image")), right, box)
 
 
@@ -151,11 +194,19 @@ def _gui_r1(instruction: str, plain: Mapping[str, Any]) -> Row:
     said = str(plain.get("gt_input_text") or "")
     text = "" if said == NO_TEXT else said
     places = tuple(_numbers(plain["gt_bbox"])) if kind in POINTED else ()
-    if kind is Kind.SCROLL:
-        right = GuiAction(kind, direction=_direction(text))
-    else:
-        right = GuiAction(kind, text=text)
+    right = GuiAction(kind) if kind in POINTED else _unpointed(kind, text)
     return Row(instruction, _picture(plain.get("image")), right, places, bool(places) and _are_pixels(places))
+
+
+def _unpointed(kind: Kind, text: str) -> GuiAction:
+    """An action that is all in a text: what to type, the direction of a scroll, or keys such as `ctrl+s`."""
+    if kind is Kind.DRAG:
+        raise InvalidData("a drag needs the points at which it starts and ends, which this style does not give")
+    if kind is Kind.SCROLL:
+        return GuiAction(kind, direction=_direction(text))
+    if kind is Kind.PRESS:
+        return from_fields({"action": "press", "keys": [one.strip() for one in text.split("+")]})
+    return GuiAction(kind, text=text)
 
 
 def _odyssey(instruction: str, plain: Mapping[str, Any]) -> Row:
@@ -168,11 +219,11 @@ def _odyssey(instruction: str, plain: Mapping[str, Any]) -> Row:
         return Row(instruction, picture, GuiAction(kind), from_thousandths((x, y)))
     if kind in (Kind.SCROLL, Kind.DRAG):
         if isinstance(info, str):
-            return Row(instruction, picture, GuiAction(Kind.SCROLL, direction=_direction(info)))
+            return Row(instruction, picture, _unpointed(Kind.SCROLL, info))
         points: Any = info
         (x1, y1), (x2, y2) = (_numbers(point, 2) for point in points)
         return Row(instruction, picture, GuiAction(Kind.SCROLL, direction=_swiped(x2 - x1, y2 - y1)))
-    return Row(instruction, picture, GuiAction(kind, text=info if isinstance(info, str) else ""))
+    return Row(instruction, picture, _unpointed(kind, info if isinstance(info, str) else ""))
 
 
 def _swiped(right: float, down: float) -> Any:
@@ -207,7 +258,7 @@ def _numbers(found: Any, count: int | None = None) -> list[float]:
 
 
 def _are_pixels(places: tuple[float, ...]) -> bool:
-    return max(places) > 1
+    return max(places) > _LARGEST_SHARE
 
 
 def _picture(found: Any) -> str | bytes:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sparring.envs.gui.actions import parse
 from sparring.envs.gui.dataset import ScreenDataset
 from sparring.envs.gui.dataset_rows import row_of
 from sparring.errors import InvalidConfig, InvalidData, UnknownName
@@ -19,6 +22,14 @@ def png(width: int = 200, height: int = 100) -> bytes:
     buffer = io.BytesIO()
     PIL.new("RGB", (width, height), (200, 30, 30)).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def claim(width: int, height: int) -> bytes:
+    """The beginning of a PNG file, which says how large it will be."""
+    found = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", b"")):
+        found += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return found
 
 
 def folder(path: Path, rows: list[dict[str, Any]], split: str = "test") -> Path:
@@ -93,6 +104,18 @@ def test_parquet_with_the_pictures_inside(tmp_path: Path) -> None:
     assert env.expert_action() == '{"action": "click", "point": [500, 500]}'
 
 
+def test_parquet_of_our_own_style_with_different_actions(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    typed = {"image": "shot.png", "instruction": "type it", "action": {"action": "type", "text": "red hat"}}
+    path = folder(tmp_path / "set", [])
+    (path / "test.jsonl").unlink()
+    parquet.write_table(pyarrow.Table.from_pylist([OWN, typed]), path / "test.parquet")
+    env = ScreenDataset(path)
+    for task in env.task_ids("test"):
+        env.reset(options={"task": task})
+        assert env.step(env.expert_action())[1] == 1.0
+
+
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "link.png", "nothing.png", "a\0b", "x" * 5000])
 def test_a_screenshot_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.png").write_bytes(png())
@@ -122,14 +145,106 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
         ODYSSEY | {"info": []},
         ODYSSEY_SWIPE | {"info": "sideways"},
         OWN | {"image": 3},
+        {name: value for name, value in SCREENSPOT.items() if name != "bbox"},
+        GUI_R1_CLICK | {"gt_bbox": [10**400, 5]},
+        GUI_R1 | {"gt_action": "swipe"},
+        GUI_R1 | {"gt_action": "hotkey", "gt_input_text": ""},
         OWN | {"instruction": "x" * 5000},
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, row: Any) -> None:
-    with pytest.raises((InvalidData, ValueError, KeyError, IndexError)):
+    with pytest.raises(InvalidData):
         row_of(row)
     with pytest.raises(InvalidData, match="row 2"):
         ScreenDataset(folder(tmp_path / "set", [SCREENSPOT, row])).task_ids("test")
+
+
+def test_a_missing_column_is_named() -> None:
+    with pytest.raises(InvalidData, match="no column 'bbox'"):
+        row_of({name: value for name, value in SCREENSPOT.items() if name != "bbox"})
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        SCREENSPOT | {"bbox": [20, 10, 0, 20]},
+        SCREENSPOT | {"bbox": [300, 10, 40, 20]},
+        GUI_R1_CLICK | {"gt_bbox": [100.0, 5000.0]},
+        OWN | {"box": [300, 100, 100, 300]},
+    ],
+)
+def test_a_place_where_nobody_can_click_costs_its_task_alone(tmp_path: Path, row: Any) -> None:
+    env = ScreenDataset(folder(tmp_path / "set", [row, SCREENSPOT]))
+    with pytest.raises(InvalidData, match=r"test.jsonl, row 1: "):
+        env.reset(options={"task": "test/0"})
+    env.reset(options={"task": "test/1"})
+    assert env.step(env.expert_action())[1] == 1.0
+
+
+def test_shares_that_end_a_little_beyond_the_edge_are_shares() -> None:
+    row = row_of(SCREENSPOT | {"bbox": [0.9, 0.9, 0.1000001, 0.1]}).sized((200, 100))
+    assert row.places == pytest.approx((0.9, 0.9, 1.0, 1.0))
+    assert row.accepts(parse('{"action": "click", "point": [1000, 1000]}'))
+
+
+def test_drags_and_keys_are_compared() -> None:
+    row = row_of(OWN | {"action": {"action": "drag", "point": [100, 100], "to": [500, 500]}, "box": [0, 0, 9, 9]})
+    assert row.accepts(parse('{"action": "drag", "point": [120, 100], "to": [500, 520]}'))
+    assert not row.accepts(parse('{"action": "drag", "point": [120, 100], "to": [900, 520]}'))
+    row = row_of(GUI_R1 | {"gt_action": "hotkey", "gt_input_text": "Ctrl+S"})
+    assert row.accepts(parse('{"action": "press", "keys": ["ctrl", "s"]}'))
+    assert not row.accepts(parse('{"action": "press", "keys": ["ctrl"]}'))
+
+
+def test_a_line_of_json_may_hold_what_else_ends_lines(tmp_path: Path) -> None:
+    path = folder(tmp_path / "set", [])
+    line = json.dumps(SCREENSPOT | {"instruction": "über\u2028mail\x85"}, ensure_ascii=False)
+    (path / "test.jsonl").write_text(f"{line}\r\n{line}\n", encoding="utf-8")
+    assert len(ScreenDataset(path).task_ids("test")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("test.jsonl", b'{"instruction": "x"', "line 1"),
+        ("test.jsonl", b"\xff\xfe", "can't be read"),
+        ("test.json", b"[" * 100_000, "no JSON"),
+        ("test.json", b"1" * 5_000, "no JSON"),
+        ("test.parquet", b"PAR1 and nothing else", "can't be read"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidData, match=says) as caught:
+        ScreenDataset(tmp_path).task_ids("test")
+    assert name in str(caught.value)
+
+
+def test_two_files_for_a_split_are_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path / "set", [SCREENSPOT])
+    (path / "test.json").write_text("[]")
+    with pytest.raises(InvalidConfig, match="both the split test"):
+        ScreenDataset(path)
+
+
+def test_giant_files_and_slivers_are_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path / "set", [SCREENSPOT])
+    with (path / "shot.png").open("wb") as file:
+        file.truncate(10**11)  # holes: read, it would not fit into memory
+    with pytest.raises(InvalidData, match="at most 50,000,000 bytes"):
+        ScreenDataset(path).reset(options={"task": "test/0"})
+    path = folder(tmp_path / "other", [SCREENSPOT])
+    refused = {
+        (1_000, 2): "ratio of at most 200",
+        (8_000, 7_000): "at most 50,000,000 pixels",
+        (65_000, 65_000): "bomb",
+    }
+    for size, says in refused.items():
+        (path / "shot.png").write_bytes(claim(*size))
+        with pytest.raises(InvalidData, match=says):
+            ScreenDataset(path).reset(options={"task": "test/0"})
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
