@@ -109,7 +109,7 @@ def score(demo: Demo) -> tuple[Report, list[Comparison]]:
             config,
             demo.out / "bench",
             baseline=f"{IMITATION} ({way})",
-            resume=report is not None,
+            resume=True,
             show_progress=True,
         )
         found += [one for one in report.comparisons if one.agent == f"{RL} ({way})"]

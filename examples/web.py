@@ -1,7 +1,7 @@
 """Train a tiny agent on pages in Chromium, by imitation and then by reward, and film it at work.
 
     python examples/web.py
-    python examples/web.py --tasks click-button,click-option --rl-steps 60
+    python examples/web.py --tasks click-button,click-option --rl-steps 60 --out runs/web-names
 
 A demonstrator that errs at two steps of five plays a few tasks of MiniWoB++, and a model of a few hundred thousand
 weights imitates it for a short while. From there it learns by its own reward, in 32 pages at once. A random agent, the
@@ -39,7 +39,7 @@ class Demo:
 
     out: Path = Path("runs/web")
     """The run folder of the trained agent; the imitation lies beside it."""
-    tasks: str = "click-test-2,click-button,click-button-sequence"
+    tasks: str = "click-test-2,click-button-sequence,click-dialog,focus-text-2"
     """Tasks of MiniWoB++ for which there is an expert, separated by commas."""
     seed: int = 0
     demonstrations: int = 300
@@ -47,7 +47,7 @@ class Demo:
     """How often the demonstrator errs, each turn."""
     imitation_steps: int = 60
     rl_steps: int = 40
-    test_tasks: int = 90
+    test_tasks: int = 120
 
     @property
     def options(self) -> dict[str, str]:
@@ -111,7 +111,7 @@ def score(demo: Demo, players: Sequence[Agent]) -> tuple[Report, list[Comparison
             config,
             demo.out / "bench",
             baseline=f"{IMITATION} ({way})",
-            resume=report is not None,
+            resume=True,
             show_progress=True,
         )
         found += [one for one in report.comparisons if one.agent == f"{RL} ({way})"]
