@@ -29,13 +29,14 @@ class Desktop(TextEnv):
     `sparring.envs.gui.actions`. The reward, and the score, is 1 when the application's own state is what the task
     asks for. The episode ends there, when the user commits something else, or says that it is over.
 
-    An application that hangs or crashes costs the episode (`EnvFailed`); the next reset starts another. Displays and
-    applications are kept for other environments of this process when this one closes, and end with the process.
+    An application or a display that hangs or crashes costs the episode (`EnvFailed`); the next reset starts another.
+    Displays and applications are kept for other environments of this process when this one closes, and end with the
+    process.
 
     Args:
         kinds: of tasks, separated by commas; all eight by default (see `KINDS` in `desktop_tasks`).
         width, height: of the display, in pixels.
-        patience_s: an application that takes longer over an answer hangs.
+        patience_s: an application or a display that takes longer over an answer hangs.
         hint: whether the instruction says how actions are written.
         train_tasks, dev_tasks, test_tasks: how many tasks each split has.
     Raises:
@@ -112,7 +113,7 @@ class Desktop(TextEnv):
     def _see(self, look: Look) -> None:
         assert self._session is not None
         self._look = look
-        self._picture = self._session.display.grab()
+        self._picture = self._session.grab()
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
         """Do an action with the pointer or the keyboard."""
@@ -125,7 +126,8 @@ class Desktop(TextEnv):
             if found.kind in ENDINGS:
                 is_over = True
             else:
-                perform(self._session.display, found)
+                with self._session.using_display() as display:
+                    perform(display, found)
                 self._see(self._session.look())
         except InvalidData as error:
             extra["no_op"] = str(error)

@@ -24,7 +24,7 @@ from sparring.envs.gui.screens import png_of
 from sparring.errors import EnvFailed, InvalidData, MissingExtra, need
 from sparring.types import Image
 
-_START_S = 20.0
+_START_S = 120.0  # a tenth of a second on a machine that is not busy
 _LEFT, _RIGHT, _WHEEL = 1, 3, {"up": 4, "down": 5, "left": 6, "right": 7}
 _DRAG_STEPS = 8
 _NAMES = {
@@ -65,7 +65,7 @@ class Display:
 
     def __init__(self, size: Size) -> None:
         self.size = size
-        self._spare: list[int] | None = None
+        self._spare: dict[int, int] | None = None  # keys without a symbol of their own, and what each was lent
         xlib, mss = need("Xlib.display", "gui"), need("mss", "gui")
         self._pillow = need("PIL.Image", "gui")
         self._x, self._xtest, self._xk = need("Xlib.X", "gui"), need("Xlib.ext.xtest", "gui"), need("Xlib.XK", "gui")
@@ -133,18 +133,24 @@ class Display:
             self.click(point, button=_WHEEL[direction])
 
     def press(self, keys: tuple[str, ...]) -> None:
-        """Press keys together, the first held longest.
+        """Press keys together, the first held longest; one alone with Shift where it needs that, as `A` does.
+
+        Keys that lock (Caps_Lock and the like) are none here: what they do would outlive the episode.
 
         Raises:
             InvalidData: a name that no key has.
         """
-        codes = []
+        strokes = []
         for key in keys:
-            keysym = self._xk.string_to_keysym(_NAMES.get(key.lower(), key))
-            code = self._display.keysym_to_keycode(keysym) if keysym else 0
-            if not code:
+            name = _NAMES.get(key.lower(), key)
+            keysym = 0 if name.endswith("Lock") else self._xk.string_to_keysym(name)
+            stroke = self._stroke(keysym) if keysym else None
+            if stroke is None:
                 raise InvalidData(f"there is no key {key!r}; write ctrl, shift, enter, f5, a and so on")
-            codes.append(code)
+            strokes.append(stroke)
+        codes = [code for code, _ in strokes]
+        if len(strokes) == 1 and strokes[0][1]:
+            codes.insert(0, self._display.keysym_to_keycode(self._xk.XK_Shift_L))
         for code in codes:
             self._fake(self._x.KeyPress, code)
         for code in reversed(codes):
@@ -161,10 +167,10 @@ class Display:
         """
         if any((ord(one) < 32 and one not in "\n\t") or 0xD800 <= ord(one) < 0xE000 for one in text):
             raise InvalidData("a text to type holds no control characters but line ends and tabs")
-        self._lend_keys(sorted({one for one in text if self._stroke(one) is None}))
+        self._lend_keys({self._keysym(one) for one in text})
         shift = self._display.keysym_to_keycode(self._xk.XK_Shift_L)
         for character in text:
-            stroke = self._stroke(character)
+            stroke = self._stroke(self._keysym(character))
             assert stroke is not None
             code, shifted = stroke
             if shifted:
@@ -175,9 +181,9 @@ class Display:
                 self._fake(self._x.KeyRelease, shift)
         self._display.sync()
 
-    def _stroke(self, character: str) -> tuple[int, bool] | None:
-        """The key of a character, and whether Shift is held; None where there is none."""
-        for code, level in self._display.keysym_to_keycodes(self._keysym(character)):
+    def _stroke(self, keysym: int) -> tuple[int, bool] | None:
+        """The key of a symbol, and whether Shift is held; None where there is none."""
+        for code, level in self._display.keysym_to_keycodes(keysym):
             if level in (0, 1):
                 return code, level == 1
         return None
@@ -186,21 +192,24 @@ class Display:
         special = {"\n": self._xk.XK_Return, "\t": self._xk.XK_Tab}
         return int(special.get(character, ord(character) if ord(character) < 256 else 0x1000000 + ord(character)))
 
-    def _lend_keys(self, characters: list[str]) -> None:
-        """Put characters on keys that have none, in place of those that were put there before."""
-        if not characters:
+    def _lend_keys(self, keysyms: set[int]) -> None:
+        """Put those of the symbols of a text that have no key on keys that the text does not need.
+
+        Those are keys without a symbol, or with one that an earlier text was lent.
+        """
+        missing = sorted(one for one in keysyms if self._stroke(one) is None)
+        if not missing:
             return
         if self._spare is None:
             first, count = self._display.display.info.min_keycode, self._display.display.info.max_keycode
             table = self._display.get_keyboard_mapping(first, count - first + 1)
-            self._spare = [first + at for at, keysyms in enumerate(table) if not any(keysyms)]
-        if len(characters) > len(self._spare):
-            raise InvalidData(
-                f"at most {len(self._spare)} different characters that the keyboard lacks, got {len(characters)}"
-            )
-        for code, character in zip(self._spare, characters, strict=False):
-            keysym = self._keysym(character)
+            self._spare = {first + at: 0 for at, symbols in enumerate(table) if not any(symbols)}
+        free = [code for code, lent in self._spare.items() if lent not in keysyms]
+        if len(missing) > len(free):
+            raise InvalidData(f"at most {len(self._spare)} different characters in a text that the keyboard lacks")
+        for code, keysym in zip(free, missing, strict=False):
             self._display.change_keyboard_mapping(code, [(keysym, keysym)])
+            self._spare[code] = keysym
         self._display.sync()
         self._display._update_keymap(
             self._display.display.info.min_keycode, 256 - self._display.display.info.min_keycode
@@ -242,7 +251,7 @@ def _start(size: Size) -> tuple[subprocess.Popen[bytes], int]:
         os.close(reading)
     if not said.strip().isdigit():
         end_group(process)
-        raise EnvFailed(f"Xvfb did not start within {_START_S:.0f} s")
+        raise EnvFailed(f"Xvfb ended at once, or did not start within {_START_S:.0f} s: run `Xvfb :99` to see why")
     return process, int(said)
 
 

@@ -15,14 +15,17 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sparring.envs.gui.display import Display, end_group
 from sparring.envs.gui.geometry import Box, Size
-from sparring.errors import EnvFailed, need
+from sparring.errors import EnvFailed, SparringError, need
+from sparring.types import Image
 
-_START_S = 30.0
+_START_S = 120.0  # a second on a machine that is not busy
 _MOST_IDLE = 4
 _LONGEST_ANSWER = 1 << 20
 
@@ -79,10 +82,40 @@ class Session:
         """Show an application, with the pointer out of the way in the lower right corner.
 
         Raises:
-            EnvFailed: it hangs or has crashed, and is ended.
+            EnvFailed: it or its display hangs or has crashed, and both are ended.
         """
-        self.display.move((1.0, 1.0))
+        with self.using_display() as display:
+            display.move((1.0, 1.0))
         return self._ask({"show": spec})
+
+    @contextmanager
+    def using_display(self) -> Iterator[Display]:
+        """The display, for input.
+
+        Raises:
+            EnvFailed: it hangs or has crashed, and is ended along with the application.
+        """
+        # A display that hangs holds whoever asks it for ever; killed, it lets go.
+        watch = threading.Timer(self.patience_s, self.display.process.kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            yield self.display
+        except SparringError:
+            raise
+        except Exception as error:  # each library that speaks to displays raises kinds of its own
+            raise self._failed(f"has lost its display ({error})") from error
+        finally:
+            watch.cancel()
+
+    def grab(self) -> Image:
+        """A picture of the display.
+
+        Raises:
+            EnvFailed: as for `using_display`.
+        """
+        with self.using_display() as display:
+            return display.grab()
 
     def look(self) -> Look:
         """What the application shows, after all input so far.

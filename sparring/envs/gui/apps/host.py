@@ -52,6 +52,7 @@ class Host:
         frame = tkinter.Frame(self.root, background="#f0f0f0")
         frame.pack(fill="both", expand=True)
         self.app = APPS[spec["app"]](frame, spec)
+        self.root.clipboard_clear()  # what was copied in another episode is none of this one's
         self.root.focus_force()
 
     def look(self) -> dict[str, Any]:

@@ -156,6 +156,7 @@ class Files:
         self._frame = frame
         self._gone: list[str] = []
         self._question: tkinter.Frame | None = None
+        self._asked = 0
         listing: Any = tkinter.Listbox(frame, width=34, height=7, exportselection=False)
         listing.shown_name = "files"
         self._list = listing
@@ -168,7 +169,8 @@ class Files:
         chosen = self._list.curselection()
         if not chosen or self._question is not None:
             return
-        name = self._list.get(chosen[0])
+        self._asked = chosen[0]  # the list may be clicked while the question is there
+        name = self._list.get(self._asked)
         self._question = tkinter.Frame(self._frame, relief="raised", borderwidth=2)
         tkinter.Label(self._question, text=f"Delete {name}?").pack(padx=12, pady=6)
         for text, answer in (("Yes", True), ("No", False)):
@@ -182,9 +184,8 @@ class Files:
         self._question.destroy()
         self._question = None
         if answer:
-            at = self._list.curselection()[0]
-            self._gone.append(self._list.get(at))
-            self._list.delete(at)
+            self._gone.append(self._list.get(self._asked))
+            self._list.delete(self._asked)
 
     def state(self) -> dict[str, Any]:
         return {"gone": list(self._gone), "asking": self._question is not None, "committed": bool(self._gone)}
