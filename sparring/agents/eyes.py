@@ -31,6 +31,8 @@ from sparring.types import Image
 FAMILIES = ("llava", "qwen2_vl", "qwen2_5_vl", "idefics3", "smolvlm")
 _QWEN = ("qwen2_vl", "qwen2_5_vl")
 _IDEFICS = ("idefics3", "smolvlm")
+# How many features a tower of LLaVA's gives beside those of the patches.
+_TOWERS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 _NEVER = -1e9  # finite, so that probability times logarithm is 0 and no "not a number"
 
 
@@ -40,7 +42,8 @@ class Eyes:
     Args:
         config: the model's configuration. processor: its image processor. tokenizer: its tokenizer.
     Raises:
-        InvalidConfig: a family of models that this module does not know, or a tokenizer without its picture tokens.
+        InvalidConfig: a family of models, or of LLaVA's towers, that this module does not know, or a tokenizer without
+            its picture tokens.
     """
 
     def __init__(self, config: Any, processor: Any, tokenizer: Any) -> None:
@@ -49,6 +52,12 @@ class Eyes:
             raise InvalidConfig(
                 f'how a model of the type "{self.family}" takes pictures is not known here. Known: '
                 f"{', '.join(FAMILIES)}; another is a few lines in sparring/agents/eyes.py"
+            )
+        tower = str(getattr(config.vision_config, "model_type", ""))
+        if self.family == "llava" and tower not in _TOWERS:
+            raise InvalidConfig(
+                f'how a LLaVA with a tower of the type "{tower}" takes pictures is not known here. Known: '
+                f"{', '.join(_TOWERS)}; another is a few lines in sparring/agents/eyes.py"
             )
         self.processor = processor
         self.image_id = int(config.image_token_id)
@@ -122,7 +131,8 @@ class Eyes:
         side = int(vision.image_size) // int(vision.patch_size)
         if self.family in _IDEFICS:
             return int(side * side // self._config.scale_factor**2)
-        return side * side + int(self._config.vision_feature_select_strategy == "full")
+        is_cut = self._config.vision_feature_select_strategy == "default"  # which drops the first feature
+        return side * side + _TOWERS[str(vision.model_type)] - int(is_cut)
 
     def arguments(self, pixels: Mapping[str, Tensor], ids_BT: Tensor) -> dict[str, Tensor]:
         """All that the model is given beside the ids of whole sequences.

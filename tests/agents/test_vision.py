@@ -54,6 +54,21 @@ def llava(folder: Path) -> Path:
     return build_tiny_vision(TEXTS, folder, hidden=32, layers=2, heads=2, vocabulary=300, patch=16)
 
 
+def siglip(folder: Path) -> Path:
+    """A LLaVA whose tower has no class token, all of whose features are taken, as in LLaVA-Interleave."""
+    tokens = tokenizer("<image>")
+    config = transformers.LlavaConfig(
+        text_config={"model_type": "llama", **SHAPE, "num_key_value_heads": 2, "vocab_size": len(tokens)},
+        vision_config={"model_type": "siglip_vision_model", **SHAPE, "image_size": 64, "patch_size": 16},
+        image_token_index=tokens.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+    )
+    module = pytest.importorskip("transformers.models.siglip.image_processing_pil_siglip")
+    processor = module.SiglipImageProcessorPil(size={"height": 64, "width": 64})
+    return saved(folder, transformers.LlavaForConditionalGeneration(config), tokens, processor)
+
+
 def qwen(folder: Path) -> Path:
     tokens = tokenizer("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     ids = {name: tokens.convert_tokens_to_ids(f"<|{name}|>") for name in ("vision_start", "vision_end")}
@@ -222,6 +237,18 @@ def test_an_unknown_family_is_named(tmp_path: Path) -> None:
     model.config.model_type = "fuyu"
     with pytest.raises(InvalidConfig, match="fuyu"):
         type(eyes)(model.config, eyes.processor, tokens)
+
+
+def test_a_tower_without_a_class_token(tmp_path: Path) -> None:
+    policy = load_policy(siglip(tmp_path / "eyes"), max_new_tokens=2, constrained=False)
+    assert policy.chat.eyes is not None and len(policy.chat.eyes.tokens(RED)) == 16
+    actions = policy.act([prompt(RED, seed=seed) for seed in range(2)])
+    assert [len(action.token_ids) for action in actions] == [2, 2]
+    eyes = eyes_of(policy.model)
+    assert eyes is not None
+    policy.model.config.vision_config.model_type = "pixtral"
+    with pytest.raises(InvalidConfig, match="pixtral"):
+        type(eyes)(policy.model.config, None, None)
 
 
 def test_what_does_not_see_says_so(tmp_path: Path) -> None:
