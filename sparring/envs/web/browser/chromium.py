@@ -51,7 +51,8 @@ def flags(hosts: Iterable[str]) -> list[str]:
     """The flags of a browser that can reach these hosts and no others, not even by a redirect.
 
     Args:
-        hosts: names or addresses, without ports; those of a context's allowed origins.
+        hosts: names or addresses with their ports; those of a context's allowed origins.
     """
-    excluded = "".join(f", EXCLUDE {host}" for host in sorted(hosts))
-    return [*_FLAGS, f"--host-resolver-rules=MAP * ~NOTFOUND{excluded}"]
+    # The first rule that fits is taken. EXCLUDE would know hosts only, and let pages reach their other ports.
+    reached = "".join(f"MAP {host} {host}," for host in sorted(hosts))
+    return [*_FLAGS, f"--host-resolver-rules={reached}MAP * ~NOTFOUND"]

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from sparring.errors import InvalidConfig
 
 MOST_BYTES = 64 << 20
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,23 @@ class Folder:
 
     def reply(self, target: str) -> Reply:
         """The file that a path names, `index.html` for a folder."""
-        root = self.path.resolve()
-        name = unquote(urlsplit(target).path).lstrip("/")
-        if root.is_file():
-            wanted, inside = root, name in ("", root.name)
-        else:
-            wanted = (root / name).resolve() if "\0" not in name else root / "-"
-            inside = wanted == root or root in wanted.parents
-            wanted = wanted / "index.html" if wanted.is_dir() else wanted
-        if not inside or not wanted.is_file() or wanted.stat().st_size > MOST_BYTES:
+        wanted = self._file(unquote(split_target(target)[0]).lstrip("/"))
+        if wanted is None or wanted.stat().st_size > MOST_BYTES:
             return Reply(b"not found", "text/plain", 404)
         kind = mimetypes.guess_type(wanted.name)[0] or "application/octet-stream"
         return Reply(wanted.read_bytes(), f"{kind}; charset=utf-8" if kind.startswith("text/") else kind)
+
+    def _file(self, name: str) -> Path | None:
+        root = self.path.resolve()
+        if root.is_file():
+            return root if name in ("", root.name) else None
+        try:
+            wanted = (root / name).resolve()
+            # Resolved again: the folder's index may itself be a link that leads outside.
+            wanted = (wanted / "index.html").resolve() if wanted.is_dir() else wanted
+            return wanted if root in wanted.parents and wanted.is_file() else None
+        except (OSError, ValueError, RuntimeError):  # no file has such a name, or its links go round in a circle
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +85,9 @@ class Origins:
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The hosts that the browser must be able to reach."""
-        return frozenset(urlsplit(origin).hostname or "" for origin in self.network)
+        """The hosts that the browser must be able to reach, each with its port."""
+        parts = [urlsplit(origin) for origin in self.network]
+        return frozenset(f"{one.hostname}:{one.port or _PORTS[one.scheme]}" for one in parts)
 
     def allow(self, url: str) -> bool:
         """Whether a page may be loaded from this address."""
@@ -91,8 +98,23 @@ class Origins:
     def refused(self) -> re.Pattern[str]:
         """Matches every address outside of the origins."""
         known = [*self.network, *([self.site.origin] if self.site is not None else [])]
-        inside = "|".join(re.escape(origin) + r"(?:[/?#]|$)" for origin in known)
-        return re.compile(f"^(?!{inside}|data:|blob:|about:)" if inside else "^(?!data:|blob:|about:)")
+        return _outside(known, "data:", "blob:", "about:")
+
+    @property
+    def refused_sockets(self) -> re.Pattern[str]:
+        """Matches the address of every web socket that leads to none of the origins on the network."""
+        return _outside([f"ws{origin.removeprefix('http')}" for origin in self.network])
+
+
+def _outside(origins: list[str], *schemes: str) -> re.Pattern[str]:
+    inside = "|".join([*(re.escape(origin) + r"(?:[/?#]|$)" for origin in origins), *schemes])
+    return re.compile(f"^(?!{inside})" if inside else "^")
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """The path and the query of a request's target, whatever it holds: `urlsplit` refuses some, such as `//[`."""
+    path, _, query = target.partition("#")[0].partition("?")
+    return path, query
 
 
 def origin_of(url: str) -> str | None:
@@ -104,5 +126,4 @@ def origin_of(url: str) -> str | None:
         return None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         return None
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port not in (None, usual) else "")
+    return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port not in (None, _PORTS[parts.scheme]) else "")

@@ -29,7 +29,11 @@ def test_only_the_named_origins_are_allowed(tmp_path: Path) -> None:
         "http://evil.net/",
     ):
         assert origins.refused.match(url), url
-    assert origins.hosts == {"example.org", "127.0.0.1"}
+    assert origins.hosts == {"example.org:443", "127.0.0.1:8080"}
+    assert origins.refused_sockets.match("ws://127.0.0.1:80800/") and origins.refused_sockets.match("ws://evil.net/")
+    assert not origins.refused_sockets.match("wss://example.org/x")
+    assert not origins.refused_sockets.match("ws://127.0.0.1:8080/x?y")
+    assert Origins(site=Folder(tmp_path)).refused_sockets.match("ws://page.localhost/")
 
 
 def test_an_origin_has_no_path() -> None:
@@ -56,6 +60,11 @@ def test_a_folder_serves_nothing_outside_of_it(tmp_path: Path) -> None:
         "/nothing",
     ):
         assert folder.reply(target).status == 404, target
+    (inside / "sub").mkdir()
+    (inside / "sub" / "index.html").symlink_to(secret)
+    assert folder.reply("/sub/").status == 404
+    for target in ("/" + "a" * 3_000, "//[", "/a" * 3_000, "/?[x#y"):  # strange addresses are no mistake of ours
+        assert folder.reply(target).status in (200, 404), target
     assert Folder(inside / "index.html").reply("/").body == b"hello"
     assert Folder(inside / "index.html").reply("/link").status == 404
 
