@@ -65,7 +65,7 @@ class WebShopBrowser(PageEnv):
         super().__init__(View(observation, "interactive", tuple(verbs.split(",")), boxes, address=False), limits=limits)
         self._text_env = WebShop(catalogue, goals, split, goal_seed, show_attrs=show_attrs, splits=splits)
         self.shop = self._text_env.shop
-        self.site = Site(self.shop, lambda: 0)
+        self.site = Site(self.shop, None)
         self.visit: Visit = self._text_env.visit
 
     def task_ids(self, split: str) -> TaskIds:

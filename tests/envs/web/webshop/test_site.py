@@ -107,11 +107,19 @@ def test_controls_stand_on_the_page_in_their_order(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/visit/999", "/visit/x", "/nothing", "/visit/1/click/9999", "/start/99999999", "/start/-1"]
+    "target",
+    ["/visit/999", "/visit/x", "/nothing", "/visit/1/click/9999", "/start/99999999", "/start/-1", "//[", "/x/visit/1"],
 )
 def test_unknown_addresses_are_not_found(site: Site, target: str) -> None:
     site.enter(0)
     assert site.reply(target).status == 404
+
+
+def test_without_a_draw_no_one_chooses_a_goal(shop: Shop) -> None:
+    """An agent that may write addresses must not shop for an easier goal than its task's."""
+    site = Site(shop, None)
+    assert site.reply("/").status == site.reply("/start/0").status == 404
+    assert site.reply(site.enter(1)).status == 200
 
 
 def test_old_visits_are_forgotten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

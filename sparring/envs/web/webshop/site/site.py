@@ -10,9 +10,9 @@ import random
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
-from sparring.envs.web.browser.origins import Reply
+from sparring.envs.web.browser.origins import Reply, split_target
 from sparring.envs.web.webshop.session import Outcome, Shop, Visit
 from sparring.envs.web.webshop.site import pages
 
@@ -25,10 +25,11 @@ class Site:
     """A shop's pages, for any number of visitors.
 
     Args:
-        shop: catalogue and goals. draw: gives the goal of a new visitor. origin: where a browser finds it.
+        shop: catalogue and goals. draw: gives the goals that new visitors are offered; with None there are no
+            visits but those of `enter`, and no one can choose another goal. origin: where a browser finds it.
     """
 
-    def __init__(self, shop: Shop, draw: Callable[[], int], origin: str = "http://shop.localhost") -> None:
+    def __init__(self, shop: Shop, draw: Callable[[], int] | None, origin: str = "http://shop.localhost") -> None:
         self.shop = shop
         self.origin = origin
         self._draw = draw
@@ -59,39 +60,43 @@ class Site:
 
     def at(self, url: str) -> tuple[Visit, Outcome] | None:
         """The visit that an address shows, and what the action came to that it stands for; None for other pages."""
-        found = self._resolve(urlsplit(url).path, parse_qs(urlsplit(url).query))
-        return None if found is None else (self._visits[found[0]], found[1])
+        path, query = split_target(url.removeprefix(self.origin))
+        found = self._resolve(path, parse_qs(query))
+        return None if found is None else (found[1], found[2])
 
     def reply(self, target: str) -> Reply:
         """The page at a path with its query."""
-        parts = urlsplit(target)
-        if parts.path == "/":
+        path, query = split_target(target)
+        if self._draw is not None and path == "/":
             offered = [self._draw() for _ in range(_OFFERED)]
             return _html(pages.welcome([(goal, self.shop.book.goal(goal).instruction_text) for goal in offered]))
-        if parts.path.startswith("/start/"):
-            goal = _number(parts.path[len("/start/") :])
+        if self._draw is not None and path.startswith("/start/"):
+            goal = _number(path[len("/start/") :])
             if goal is not None and goal < len(self.shop.book):
                 return self._show(self.enter(goal), {})
-        return self._show(parts.path, parse_qs(parts.query))
+        return self._show(path, parse_qs(query))
 
     def _show(self, path: str, query: dict[str, list[str]]) -> Reply:
         found = self._resolve(path, query)
         if found is None:
             return Reply(b"There is no such page, or the visit is too long ago. Start again at /", "text/plain", 404)
-        number, outcome = found
-        return _html(pages.render(self.shop, self._visits[number], f"/visit/{number}/", outcome.no_op or ""))
+        number, visit, outcome = found
+        return _html(pages.render(self.shop, visit, f"/visit/{number}/", outcome.no_op or ""))
 
-    def _resolve(self, path: str, query: dict[str, list[str]]) -> tuple[int, Outcome] | None:
+    def _resolve(self, path: str, query: dict[str, list[str]]) -> tuple[int, Visit, Outcome] | None:
         with self._lock:
-            _, _, rest = path.partition("/visit/")
+            before, _, rest = path.partition("/visit/")
             name, _, what = rest.partition("/")
             number = _number(name)
-            if number is None or number not in self._visits:
+            if before or number is None or number not in self._visits:
                 return None
             if not what:
-                return number, Outcome(self._visits[number])
+                return number, self._visits[number], Outcome(self._visits[number])
             action = self._action(self._visits[number], what, query)
-            return None if action is None else self._follow(number, action)
+            if action is None:
+                return None
+            reached, outcome = self._follow(number, action)
+            return reached, self._visits[reached], outcome
 
     def _action(self, visit: Visit, what: str, query: dict[str, list[str]]) -> str | None:
         """The text environment's action behind a link or a form."""
