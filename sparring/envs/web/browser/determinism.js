@@ -20,8 +20,7 @@
   window.clearTimeout = window.clearInterval = remove;
   window.requestAnimationFrame = (call) => {
     const wait = FRAME_MS - ((now - EPOCH) % FRAME_MS);
-    const id = add(() => call(now - EPOCH), wait, false, []);
-    return id;
+    return add(() => call(now - EPOCH), wait, false, []);
   };
   window.requestIdleCallback = (call) => add(() => call({ didTimeout: false, timeRemaining: () => 50 }), 1, false, []);
   window.cancelAnimationFrame = window.cancelIdleCallback = remove;
@@ -62,6 +61,12 @@
       for (let at = 0; at < Math.min(frames.length, 20); at++) {
         try { await frames[at].__sparringClock.advance(ms); } catch (error) { /* another origin */ }
       }
+    },
+    save: () => [now, state],
+    // Timers keep their distance: what waits does not fall due by the leap.
+    load([time, chance]) {
+      for (const timer of timers.values()) timer.due += time - now;
+      [now, state] = [time, chance];
     },
     restart() { timers.clear(); now = EPOCH; },
   };

@@ -17,6 +17,7 @@ from sparring.envs.web.browser.limits import Limits
 from sparring.envs.web.browser.origins import Origins
 from sparring.envs.web.browser.pool import Settings, browsers
 from sparring.envs.web.browser.session import Session, before_pages
+from sparring.envs.web.browser.tab import PageFailed, PageLeft
 from sparring.envs.web.browser.view import Look, View
 from sparring.errors import EnvFailed, EnvNotSearchable, InvalidConfig, ReplayDiverged, need
 from sparring.types import ActionSet, Snapshot, SnapshotKind
@@ -98,12 +99,19 @@ class PageEnv(TextEnv):
     # --- the session -------------------------------------------------------------------------------------------------
 
     def call(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine of the session's. A page that fails takes its session along."""
+        """Run a coroutine of the session's. A page that fails takes its session along.
+
+        Raises:
+            EnvFailed: the page failed, or left itself while it was asked.
+        """
         try:
             return browsers().call(work)
         except EnvFailed:
             self.close()
             raise
+        except PageLeft as error:
+            self.close()
+            raise PageFailed("the page was left while it was asked something") from error
 
     def open(self, seed: int = 0) -> Session:
         """A fresh context in place of the one before, if any."""

@@ -26,7 +26,9 @@ def draw(png: bytes, nodes: Iterable[Node]) -> bytes:
         if node.number is None or x + width <= 0 or y + height <= 0 or x >= image.width or y >= image.height:
             continue
         colour = _COLOURS[node.number % len(_COLOURS)]
-        canvas.rectangle((x, y, x + width, y + height), outline=colour)
+        # No further beyond the image than it takes to keep the frame's far sides out: a page's boxes have any size.
+        edges = max(x, -2.0), max(y, -2.0), min(x + width, image.width + 2.0), min(y + height, image.height + 2.0)
+        canvas.rectangle(edges, outline=colour)
         left, top = max(0.0, x), max(0.0, y - 10)
         label = str(node.number)
         canvas.rectangle((left, top, left + 6 * len(label) + 2, top + 10), fill=colour)

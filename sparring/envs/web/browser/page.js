@@ -20,29 +20,45 @@
     "menuitemcheckbox", "menuitemradio", "tab", "switch", "slider", "spinbutton", "treeitem", "gridcell",
   ]);
 
+  // The fields of a form hide its own properties: one named "tagName" or "childNodes" is what form.tagName gives. A form
+  // is therefore read through its prototype, which is this world's own.
+  const tamed = new WeakMap();
+  const raw = (element) => tamed.get(element) ?? element;
+  const tame = (element) => {
+    if (tamed.has(element) || Object.prototype.toString.call(element) !== "[object HTMLFormElement]") return element;
+    const form = new Proxy(element, { get: (target, name) => {
+      const value = Reflect.get(Object.getPrototypeOf(target), name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    } });
+    tamed.set(form, element);
+    return form;
+  };
   const numberOf = (element) => {
-    if (!numbers.has(element)) { numbers.set(element, next); elements.set(next++, new WeakRef(element)); }
-    return numbers.get(element);
+    const one = raw(element);
+    if (!numbers.has(one)) { numbers.set(one, next); elements.set(next++, new WeakRef(one)); }
+    return numbers.get(one);
   };
   const elementOf = (number) => {
     const element = elements.get(number)?.deref();
     if (!element) elements.delete(number);
     return element && element.isConnected ? element : null;
   };
-  const styleOf = (element) => element.ownerDocument.defaultView.getComputedStyle(element);
-  // Only a beginning is ever copied, however long the text is.
+  const styleOf = (element) => tame(element).ownerDocument.defaultView.getComputedStyle(raw(element));
+  // Only a beginning is ever copied, however long the text is, and of that what can be seen and typed: what begins a
+  // line anywhere becomes a blank; control and format characters and halves of pairs go.
   const brief = (text, limit) => {
-    const start = String(text ?? "").slice(0, 4 * limit).replace(/\s+/g, " ").trim();
-    return start.length > limit ? start.slice(0, limit) + "…" : start;
+    const start = String(text ?? "").slice(0, 4 * limit).replace(/[\s\x1c-\x1f\x85]+/g, " ").replace(/\p{C}+/gu, "").trim();
+    return start.length > limit ? start.slice(0, limit).replace(/\p{Cs}$/u, "") + "…" : start;
   };
   const textOf = (element, limit) => {
-    const walker = element.ownerDocument.createTreeWalker(element, 4);
+    const walker = element.ownerDocument.createTreeWalker(raw(element), 4);
     let text = "";
     for (let count = 0, node; count < 400 && text.length < 4 * limit && (node = walker.nextNode()); count++) {
       if (!SKIPPED.has(node.parentNode.tagName)) text += node.data.slice(0, 4 * limit) + " ";
     }
     return brief(text, limit);
   };
+  const tagOf = (element) => brief(element.tagName.toLowerCase(), 30);
   const roleOf = (element) => {
     const named = (element.getAttribute("role") || "").trim().split(/\s+/)[0].slice(0, 30).toLowerCase();
     if (/^[a-z-]+$/.test(named) && named !== "presentation" && named !== "none") return named;
@@ -96,17 +112,16 @@
     if (element.hasAttribute("aria-expanded")) states.expanded = on("expanded");
     if (element.disabled === true || on("disabled")) states.disabled = true;
     if (element.readOnly === true) states.readonly = true;
-    if (element.ownerDocument.activeElement === element) states.focused = true;
+    if (element.ownerDocument.activeElement === raw(element)) states.focused = true;
     return states;
   };
   const graphicStates = (element, style) => {
-    const states = { fill: style.fill, size: "" };
     const box = element.getBoundingClientRect();
-    states.size = `${Math.round(box.width)}x${Math.round(box.height)}`;
-    return states;
+    return { fill: brief(style.fill, 100), size: `${Math.round(box.width)}x${Math.round(box.height)}` };
   };
   // Whether text of a child reads on in its parent's line: inline, and nothing in it that could be acted on.
-  const readsOn = (element, settings) => {
+  const readsOn = (given, settings) => {
+    const element = tame(given);
     if (settings.ids === "all" || SKIPPED.has(element.tagName)) return false;
     const style = styleOf(element);
     if (!style.display.startsWith("inline") || style.visibility !== "visible" || element.namespaceURI.endsWith("svg")) return false;
@@ -126,16 +141,17 @@
       const box = element.getBoundingClientRect();
       return [box.x + dx, box.y + dy, box.width, box.height].map((one) => Math.round(one * 10) / 10);
     };
-    const visit = (element, depth, dx, dy) => {
+    const visit = (given, depth, dx, dy) => {
       if (cut || ++seen > 20 * settings.nodes) { cut = true; return; }
-      if (depth > 200 || SKIPPED.has(element.tagName) || excluded.has(element)) return;
-      const style = styleOf(element);
-      if (style.display === "none" || element.hidden && style.display === "none") return;
+      const element = tame(given);
+      if (depth > 200 || SKIPPED.has(element.tagName) || excluded.has(given)) return;
+      const style = styleOf(given);
+      if (style.display === "none") return;
       const box = boxOf(element, dx, dy), svg = element.namespaceURI.endsWith("svg");
       const shown = style.visibility === "visible" && box[2] > 0 && box[3] > 0;
       const role = roleOf(element), widget = shown && isWidget(element, role, style);
       const graphic = svg && GRAPHICS.has(element.tagName.toLowerCase()) && (settings.ids === "all" || widget);
-      const quiet = { depth, role: role || element.tagName.toLowerCase().slice(0, 30), box };
+      const quiet = { depth, role: role || tagOf(element), box };
       if (element.tagName === "IFRAME") {
         let inner = null;
         try { inner = element.contentDocument; } catch (error) { inner = null; }
@@ -144,7 +160,7 @@
         return;
       }
       if (graphic && shown) {
-        emit({ ...quiet, id: numberOf(element), role: element.tagName.toLowerCase(), name: textOf(element, limit), states: graphicStates(element, style), widget: true });
+        emit({ ...quiet, id: numberOf(element), role: tagOf(element), name: textOf(element, limit), states: graphicStates(element, style), widget: true });
         return;
       }
       if (widget) {
@@ -172,7 +188,7 @@
         run = "";
         if (!text || !texts || !line || element.closest("label")?.control) return;  // a label names its control already
         const node = { depth: line.depth, role: owner, name: text, box: line.box, states: {} };
-        if (settings.ids === "all" && element.tagName !== "BODY" && !numbered.has(element)) { numbered.add(element); node.id = numberOf(element); node.widget = true; node.role = owner === "text" ? element.tagName.toLowerCase() : owner; }
+        if (settings.ids === "all" && element.tagName !== "BODY" && !numbered.has(raw(element))) { numbered.add(raw(element)); node.id = numberOf(element); node.widget = true; node.role = owner === "text" ? tagOf(element) : owner; }
         emit(node);
       };
       const inside = element.shadowRoot ? [...element.shadowRoot.childNodes] : element.childNodes;
@@ -192,15 +208,17 @@
     if (document.body) visit(document.body, 0, 0, 0);
     const root = document.scrollingElement || document.documentElement;
     return {
-      url: location.href.slice(0, 2000), title: brief(document.title, limit), nodes: found, cut,
-      scroll: { up: root.scrollTop > 0, down: root.scrollTop + innerHeight < root.scrollHeight - 1 },
+      url: location.href.slice(0, 8000), title: brief(document.title, limit), nodes: found, cut,
+      scroll: root ? { up: root.scrollTop > 0, down: root.scrollTop + innerHeight < root.scrollHeight - 1 } : { up: false, down: false },
       size: [innerWidth, innerHeight],
     };
   };
 
+  const isShown = (element) => tame(element).checkVisibility({ visibilityProperty: true });
   const locate = (number, scroll) => {
     const element = elementOf(number);
-    if (!element) return null;
+    if (!element) return "gone";
+    if (!isShown(element)) return "hidden";
     const view = () => {
       let box = element.getClientRects()[0] || element.getBoundingClientRect(), dx = 0, dy = 0;
       for (let frame = element.ownerDocument.defaultView.frameElement; frame; frame = frame.ownerDocument.defaultView.frameElement) {
@@ -213,7 +231,7 @@
     const outside = () => box[0] + box[2] / 2 < 0 || box[1] + box[3] / 2 < 0 || box[0] + box[2] / 2 >= innerWidth || box[1] + box[3] / 2 >= innerHeight;
     const covered = () => {
       const at = element.ownerDocument.elementFromPoint(box[0] + box[2] / 2, box[1] + box[3] / 2);
-      return element.ownerDocument === document && at && !element.contains(at) && !at.contains(element);
+      return element.ownerDocument === document && at && !tame(element).contains(at) && !tame(at).contains(element);
     };
     if (!scroll) return { x: box[0] + box[2] / 2, y: box[1] + box[3] / 2, width: box[2], height: box[3] };
     if (outside() || covered()) { element.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" }); box = view(); }
@@ -234,6 +252,7 @@
       element.tagName === "INPUT" && ["text", "search", "email", "url", "tel", "password", "number"].includes(element.type);
     if (!typed && element.tagName !== "INPUT") return "no field";
     if (!typed && ["checkbox", "radio", "button", "submit", "reset", "image", "file", "hidden"].includes(element.type)) return "no field";
+    if (!isShown(element)) return "hidden";
     element.focus();
     if (!typed) {
       const before = element.value;
@@ -250,6 +269,7 @@
     if (!element) return "gone";
     if (element.tagName !== "SELECT") return "no list";
     if (element.disabled) return "fixed";
+    if (!isShown(element)) return "hidden";
     const options = [...element.options];
     const option = options.find((one) => brief(one.label, 100) === label) || options.find((one) => one.value === label);
     if (!option || option.disabled) return "no option";

@@ -254,7 +254,8 @@ class Browser(PageEnv):
             text = self.call(self.session.tab.evaluate(expression))
             try:
                 self._state = json.loads(text)
-            except ValueError:  # cut, because it is larger than a state should be
+            # Cut, because it is larger than a state should be; or no JSON: a page can put anything in JSON's place.
+            except (TypeError, ValueError, RecursionError):
                 self._exposed = False
 
     def judge(self, action: act.PageAction) -> Verdict:
@@ -289,7 +290,8 @@ class Browser(PageEnv):
         replay = super().snapshot()
         if not self._exposed:
             return replay
-        return Snapshot(replay.env_id, SnapshotKind.COPY, (self._state, self.look.url, replay))
+        clock = self.call(self.session.tab.evaluate("window.__sparringClock.save()"))
+        return Snapshot(replay.env_id, SnapshotKind.COPY, (self._state, clock, self.look.url, replay))
 
     def restore(self, snapshot: Snapshot) -> tuple[str, Info]:
         """Bring a saved state back; where the page then shows something else, by taking the actions again.
@@ -300,11 +302,12 @@ class Browser(PageEnv):
         if snapshot.kind is not SnapshotKind.COPY or snapshot.env_id != type(self).__name__:
             return super().restore(snapshot)
         saved: Any = snapshot.state
-        state, url, replay = saved
+        state, clock, url, replay = saved
         task, played, generator, text = replay.state
         self._restart(task)
         if self._exposed and self.look.url == url:
             self._set_state(state)
+            self.call(self.session.tab.evaluate(f"window.__sparringClock.load({json.dumps(clock)})"))
             self._read_state()
             self._show()
             if self._text == text and self._state == state:

@@ -165,7 +165,8 @@ class Browsers:
             elif one.hosts == hosts and one.open < CONTEXTS_PER_BROWSER and not one.worn:
                 return one
         program = chromium.executable()
-        if self._playwright is None:
+        fresh = self._playwright is None
+        if fresh:
             api: Any = need("playwright.async_api", "web")
             self._playwright = await api.async_playwright().start()
         mark = _MARK + secrets.token_hex(8)
@@ -179,10 +180,22 @@ class Browsers:
                 handle_sighup=False,
             )
         except Exception as error:
+            if not fresh and not await self._driver_lives():
+                self._playwright = None
+                return await self._browser(hosts)
             raise EnvFailed(f"{program} could not be started: {str(error)[:2000]}") from error
         started = Browser(handle, next(_marked(mark), None), hosts)
         self._running.append(started)
         return started
+
+    async def _driver_lives(self) -> bool:
+        """Whether Playwright's own process still answers: without it no browser starts any more."""
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await (await self._playwright.request.new_context()).dispose()
+        except Exception:  # whatever it says: it does not do what it is there for
+            return False
+        return True
 
     async def _end(self, browser: Browser) -> None:
         if browser in self._running:

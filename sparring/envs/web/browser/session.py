@@ -15,13 +15,15 @@ from sparring.envs.web.browser.limits import Limits
 from sparring.envs.web.browser.origins import Origins
 from sparring.envs.web.browser.pool import Browser, Browsers, Settings
 from sparring.envs.web.browser.tab import PageFailed, PageLeft, Tab, script
-from sparring.envs.web.browser.view import Look, View, read
+from sparring.envs.web.browser.view import Look, View, one_line, read
 from sparring.errors import EnvFailed
 
 _ROUNDS = 8
 _LOOKS = 3
+_TYPED_AT_ONCE = 50
 _REASONS = {
     "gone": "there is no element with this number any more",
+    "hidden": "this element is not shown now",
     "fixed": "this field can't be changed",
     "no field": "this is no field to write in",
     "no value": "this field does not take such a value",
@@ -78,7 +80,7 @@ class Session:
         self._browser, self._context = await owner.open_context(origins.hosts, settings)
         try:
             await self._context.route(origins.refused, self._refuse)
-            await self._context.route_web_socket(origins.refused, lambda socket: None)
+            await self._context.route_web_socket(origins.refused_sockets, self._refuse_socket)
             if origins.site is not None:
                 await self._context.route(origins.site.origin + "/**", self._serve)
             page = await self._context.new_page()
@@ -110,6 +112,9 @@ class Session:
         if route.request.is_navigation_request():
             self._notice(f"not allowed here: {route.request.url[:200]}")
         await route.abort("aborted")
+
+    async def _refuse_socket(self, socket: Any) -> None:
+        await socket.close(code=1008, reason="not allowed here")
 
     async def _serve(self, route: Any) -> None:
         site = self._origins.site
@@ -186,7 +191,7 @@ class Session:
 
     def _notice(self, text: str) -> None:
         if len(self._notices) < 10:
-            self._notices.append(" ".join(text.split()))
+            self._notices.append(one_line(text))
 
     # --- acting, waiting, looking ------------------------------------------------------------------------------------
 
@@ -309,14 +314,15 @@ class Session:
             if len(self._tabs) == 1:
                 return "the only tab stays open"
             self._gone(tab)
-            await tab.page.close()
+            await tab.input(tab.page.close())
             return None
-        before = tab.page.url
+        if (await tab.send("Page.getNavigationHistory"))["currentIndex"] == 0:
+            return "there is no earlier page"
         try:
             await tab.page.go_back(timeout=1000 * self._limits.settle_s)
-        except Exception:  # it does not load in time, or is refused
+        except Exception:  # it does not load in time, or is refused: what is there is looked at
             pass
-        return "there is no earlier page" if tab.page.url == before else None
+        return None
 
     async def _change_tab(self, number: int) -> str | None:
         if not 1 <= number <= len(self._tabs):
@@ -336,7 +342,8 @@ class Session:
     async def _type(self, tab: Tab, action: act.Type) -> str | None:
         reason = None if action.place is None else await self._click(tab, act.Click(action.place))
         if reason is None:
-            await tab.input(tab.page.keyboard.type(action.text))
+            for start in range(0, len(action.text), _TYPED_AT_ONCE):  # each key is an input that may take its time
+                await tab.input(tab.page.keyboard.type(action.text[start : start + _TYPED_AT_ONCE]))
         return reason
 
     async def _fill(self, tab: Tab, action: act.Fill) -> str | None:
@@ -364,6 +371,4 @@ class Session:
             inside = place[0] < size["width"] and place[1] < size["height"]
             return place if inside else f"the point {place[0]},{place[1]} is outside of the view"
         found = await tab.ask("locate", place, scroll)
-        if found is None:
-            return _REASONS["gone"]
-        return found["x"], found["y"]
+        return _REASONS[found] if isinstance(found, str) else (found["x"], found["y"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -17,6 +18,8 @@ _TYPED = ("textbox", "searchbox", "spinbutton")
 _VALUED = ("date", "time", "month", "week", "datetime", "color", "slider")
 _PRESSED = ("Enter", "Tab", "Escape", "ArrowDown", "ArrowUp")
 _MOST_LISTED = 200
+_ADDRESS_CHARS = 2_000
+_LIKE_AN_ELEMENT = re.compile(r"\[\d+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,11 @@ class Look:
         """The first node of this role (and name) that can be acted on."""
         fits = (one for one in self.nodes if one.role == role and one.number is not None)
         return next((one for one in fits if name is None or one.name == name), None)
+
+
+def one_line(text: str) -> str:
+    """A text that a page gives beside its content, without line breaks and what can't be printed."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
 
 
 def read(found: Mapping[str, Any], notices: Sequence[str] = (), tabs: Sequence[str] = (), tab: int = 1) -> Look:
@@ -126,7 +134,8 @@ class View:
                 f"{number}{'*' if number == look.tab else ''} {title}" for number, title in enumerate(look.tabs, 1)
             )
         if self.address:
-            yield f"{look.title} ({look.url})" if look.title else look.url
+            address = look.url[:_ADDRESS_CHARS]
+            yield f"{_told(look.title)} ({address})" if look.title else address
 
     def _line(self, node: Node) -> str:
         where = f" at {','.join(f'{one:g}' for one in node.box)}" if self.boxes else ""
@@ -135,7 +144,7 @@ class View:
         indent = "  " * min(node.depth, 20)
         label = f"[{node.number}] {node.role}" if node.number is not None else node.role
         if node.role == "text" and node.number is None:
-            return f"{indent}{node.name}{where}"
+            return f"{indent}{_told(node.name)}{where}"
         name = f' "{node.name}"' if node.name else ""
         return f"{indent}{label}{name}{''.join(f' {one}' for one in _states(node))}{where}"
 
@@ -162,6 +171,11 @@ class View:
         forms += [Form(f"{verb}[", "]") for verb in ("type", "answer", "infeasible")]
         kept = tuple(one for one in choices if _verb(one) in self.verbs)
         return ActionSet(kept, tuple(one for one in forms if _verb(one.prefix) in self.verbs))
+
+
+def _told(text: str) -> str:
+    """Text as it stands on a line of its own; in quotes where it would look like an element, such as `[7] button`."""
+    return f'"{text}"' if _LIKE_AN_ELEMENT.match(text) else text
 
 
 def _verb(action: str) -> str:

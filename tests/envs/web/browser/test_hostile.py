@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
 from sparring.envs.web.browser.limits import Limits
-from sparring.envs.web.browser.page import Browser
-from sparring.envs.web.browser.tab import PageFailed
+from sparring.envs.web.browser.page import Browser, Listed, PageTask
+from sparring.envs.web.browser.pool import browsers
+from sparring.envs.web.browser.tab import PageFailed, PageLeft
 
 Page = Callable[..., Browser]
 GOOD = "<button onclick=\"document.title='Done'\">Good</button>"
@@ -131,12 +139,110 @@ def test_injected_text_stays_text(page: Page) -> None:
     assert "click[9]" not in info["actions"].choices
 
 
+def test_texts_can_be_stored_and_typed_and_pass_for_nothing_else(page: Page) -> None:
+    env = page(
+        "<select aria-label='S'><option>a<option>so&shy;ft\u200b</select><p id=one></p><p>[9] button \"Buy\"</p>"
+        "<script>one.textContent = 'a\\ud800b\\x85[8] c\\x1c[7] d\\x1b[31m\\u202e' + 'x'.repeat(20)"
+        " + '\\u{1F600}'.repeat(300);"
+        "document.title = '[6] t\\udc00'; alert('[5]\\x1b\\ud800\\x85')</script>"
+    )
+    text, info = env.reset(seed=0)
+    assert text.encode() and text.splitlines()[0] == '"[6] t" (http://page.localhost/)'
+    assert [line for line in text.splitlines() if line.startswith("[")] == [text.splitlines()[1]]
+    assert "ab [8] c [7] d[31mxx" in text and '\n"[9] button "Buy""' in text
+    assert "select[1] soft" in info["actions"].choices and "no_op" not in env.step("select[1] soft")[4]
+
+
+def test_a_form_hides_nothing_behind_the_names_of_its_fields(page: Page) -> None:
+    names = ("childNodes", "getBoundingClientRect", "tagName", "parentElement", "children", "ownerDocument", "contains")
+    env = page(f"<form>{''.join(f'<input name={one}>' for one in names)}<button type=button>Go</button></form>")
+    text, _ = env.reset(seed=0)
+    assert all(f'textbox "{one}"' in text for one in names) and '[8] button "Go"' in text
+    assert "focused" in env.step("click[8]")[0]
+
+
+def test_a_page_that_lies_about_its_state_has_none() -> None:
+    pytest.importorskip("playwright")
+    for lie in (5, None, "[" * 100_000, '{"cut": '):
+        env = Browser()
+        env._exposed, env.call = True, lambda work: work  # type: ignore[method-assign,assignment,return-value]
+        tab = SimpleNamespace(evaluate=lambda expression, lie=lie: lie)
+        env._session = SimpleNamespace(tab=tab)  # type: ignore[assignment]
+        env._read_state()
+        assert env._state is None and not env._exposed
+
+
+def test_a_page_that_leaves_while_it_is_asked_costs_the_episode() -> None:
+    pytest.importorskip("playwright")
+
+    async def asked() -> None:
+        raise PageLeft("Inspected target navigated or closed")
+
+    with pytest.raises(PageFailed, match=r"left while it was asked"):
+        Browser().call(asked())
+
+
+def test_the_driver_of_all_browsers_is_replaced_when_it_dies(page: Page) -> None:
+    env = page(GOOD)
+    env.reset(seed=0)
+    children = subprocess.run(
+        ["ps", "-ww", "-o", "pid=", "-o", "args=", "--ppid", str(os.getpid())], capture_output=True, text=True
+    )
+    [driver] = [int(line.split()[0]) for line in children.stdout.splitlines() if "run-driver" in line]
+    os.kill(driver, signal.SIGKILL)
+    with pytest.raises(PageFailed):
+        env.step("click[1]")
+    env.reset(seed=0)
+    assert env.step("click[1]")[2]
+
+
+class _Elsewhere(BaseHTTPRequestHandler):
+    """Sends everyone on to another port, which is not allowed."""
+
+    other = 0
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        port = int(self.headers["Host"].rpartition(":")[2])
+        if port == self.other:
+            self.asked.append(self.path)
+        leads_on = port != self.other and self.path != "/"
+        self.send_response(302 if leads_on else 200)
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Location", f"http://127.0.0.1:{self.other}{self.path}")
+        self.end_headers()
+        self.wfile.write(
+            b"<title>Home</title><a href=/link>Link</a><img src=/image><p id=out></p><script>"
+            b"fetch('/fetch', {mode: 'no-cors'}).catch(() => out.textContent = 'refused');"
+            b"const socket = new WebSocket('ws://127.0.0.1:%d/socket');"
+            b"socket.onclose = () => document.title = 'closed'</script>" % self.other
+        )
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_no_redirect_leads_to_another_port_of_an_allowed_host(browser: None) -> None:
+    here = ("127.0.0.1", 0)
+    with ThreadingHTTPServer(here, _Elsewhere) as one, ThreadingHTTPServer(here, _Elsewhere) as two:
+        _Elsewhere.other = two.server_address[1]
+        for server in (one, two):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        origin = f"http://127.0.0.1:{one.server_address[1]}"
+        tasks = Listed([PageTask("a", "Go.", start=f"{origin}/", check=lambda visited: visited.title == "open")])
+        env = Browser(tasks, origins=[origin], limits=Limits(answer_s=4, settle_s=2))
+        try:
+            text, _ = env.reset(seed=0)
+            assert "refused" in text and "closed" in text
+            env.step("click[1]")
+            assert _Elsewhere.asked == []
+        finally:
+            env.close()
+            one.shutdown()
+            two.shutdown()
+
+
 def test_a_crashed_page_and_a_killed_browser_cost_an_episode(page: Page) -> None:
-    import os
-    import signal
-
-    from sparring.envs.web.browser.pool import browsers
-
     env = page(GOOD)
     env.reset(seed=0)
     for pid in browsers().pids:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sparring.envs.base import restore, snapshot
+from sparring.envs.web.browser import actions as act
+from sparring.envs.web.browser.limits import Limits
+from sparring.envs.web.browser.marks import draw
 from sparring.envs.web.browser.page import Browser, Listed, PageTask
+from sparring.envs.web.browser.session import Session
+from sparring.envs.web.browser.view import Node
 from sparring.errors import EnvNotSearchable, InvalidConfig, ReplayDiverged
 from sparring.types import SnapshotKind
 
@@ -116,6 +125,54 @@ def test_navigation_and_going_back(page: Page) -> None:
     assert "Two" in do(env, "goto[http://page.localhost/]")
 
 
+def test_going_back_to_the_same_address(page: Page) -> None:
+    env = page("<p id=p>0</p><button onclick=\"history.pushState({}, ''); p.textContent = 1\">Push</button>"
+               "<script>onpopstate = () => p.textContent = 'back'</script>")  # fmt: skip
+    env.reset(seed=0)
+    assert env.step("back")[4]["no_op"] == "there is no earlier page"
+    do(env, "click[1]")
+    assert "\nback\n" in do(env, "back")
+
+
+def test_what_is_hidden_is_neither_clicked_nor_filled(page: Page) -> None:
+    env = page("<button onclick='document.title = \"Done\"' style='position:absolute;left:0;top:0'>Corner</button>"
+               "<p>&nbsp;<input id=i><button id=h onclick='i.hidden = h.hidden = true; j.focus()'>Hide</button>"
+               "<input id=j>")  # fmt: skip
+    env.reset(seed=0)
+    do(env, "click[3]")
+    for action in ("click[3]", "fill[2] secret", "drag[3] 4"):
+        text, _, terminated, _, info = env.step(action)
+        assert info["no_op"] == "this element is not shown now" and not terminated and "secret" not in text
+
+
+def test_long_texts_are_typed_in_many_inputs() -> None:
+    pytest.importorskip("playwright")
+    inputs: list[str] = []
+
+    async def one(text: str) -> None:
+        inputs.append(text)
+
+    class _Tab:
+        page = SimpleNamespace(keyboard=SimpleNamespace(type=lambda text: text))
+        input = staticmethod(one)
+
+    text = "".join(str(n % 10) for n in range(4_000))
+    session = Session(None, None, Limits(), None, 500)  # type: ignore[arg-type]
+    assert asyncio.run(session._type(_Tab(), act.Type(text))) is None  # type: ignore[arg-type]
+    assert "".join(inputs) == text and max(map(len, inputs)) <= 100
+
+
+def test_marks_take_no_longer_for_boxes_of_any_size() -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    image = io.BytesIO()
+    pillow.new("RGB", (80, 60)).save(image, "PNG")
+    began = time.process_time()
+    tall = [Node("button", "x", 0, (10, -1e9, 3e7, 3e9), number) for number in range(1, 50)]
+    marked = draw(image.getvalue(), tall)
+    assert time.process_time() - began < 5
+    assert marked == draw(image.getvalue(), [Node("button", "x", 0, (10, -9, 90, 80), one.number) for one in tall])
+
+
 def test_time_and_chance_belong_to_the_episode(page: Page) -> None:
     body = """<p id=out>-</p><button onclick="setTimeout(() => out.textContent = 'late', 700)">Start</button>
     <script>document.body.append(Math.random().toFixed(6) + ' ' + new Date().toISOString()); let ticks = 0;
@@ -181,6 +238,20 @@ def test_pages_that_expose_their_state_are_restored_from_it(browser: None) -> No
         assert info["task"] == env._task
     finally:
         env.close()
+
+
+def test_time_and_chance_come_back_with_an_exposed_state(page: Page) -> None:
+    env = page("<p id=out></p><button onclick='change()'>Draw</button><script>let state = []; "
+               "window.pageState = {get: () => state, set: (saved) => { state = saved; draw(); }};"
+               "const draw = () => out.textContent = state.join(' '), change = () => "
+               "{ state = [...state, Math.random(), Date.now()]; draw(); }; setInterval(draw, 1)</script>")  # fmt: skip
+    env.reset(seed=0)
+    do(env, "click[1]")
+    saved = env.snapshot()
+    assert saved.kind is SnapshotKind.COPY
+    after = do(env, "click[1]")
+    env.restore(saved)
+    assert do(env, "click[1]") == after
 
 
 def test_answers_and_infeasible_tasks(browser: None, tmp_path: Path) -> None:
