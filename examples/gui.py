@@ -86,7 +86,7 @@ class ShakyHand:
         self.shake = shake
 
     def act(self, prompts: Sequence[Prompt]) -> list[Action]:
-        """The expert's click, moved at random and put on the grid of hundredths of thousandths that it uses."""
+        """The expert's click, moved at random and put on the grid of hundreds of thousandths that it uses."""
         return [Action(self._miss(prompt)) for prompt in prompts]
 
     def _miss(self, prompt: Prompt) -> str:

@@ -37,7 +37,7 @@ class ScreenGrounding(TextEnv):
     """
 
     splits: ClassVar[tuple[str, ...]] = SPLITS
-    state: ClassVar[tuple[str, ...]] = ("_task", "_over")
+    state: ClassVar[tuple[str, ...]] = ("_task",)
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ScreenGrounding(TextEnv):
         self._style = Style((width, height), widgets, named, colours, side)
         self._described, self._step, self._hint = described, step, hint
         self._tasks = SeededSplits(train_tasks, dev_tasks, test_tasks)
-        self._task, self._over = "train/0", False
+        self._task = "train/0"
 
     def task_ids(self, split: str) -> SeededTasks:
         """The ids of a split's screens.
@@ -82,14 +82,13 @@ class ScreenGrounding(TextEnv):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
         super().reset(seed=seed)
-        self._task, self._over = self.choose_task(options), False
+        self._task = self.choose_task(options)
         text, info = self.observe()
         instruction = f"{self.screen.instruction}\n{_HOW}" if self._hint else self.screen.instruction
         return text, info | {"task": self._task, "instruction": instruction}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
         """Click, which ends the episode."""
-        self._over = True
         text, info = self.observe()
         point, problem = clicked(action)
         if problem:

@@ -12,6 +12,7 @@ clicks, right clicks, apps) is a no-op that says so.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, ClassVar
 
 from sparring.envs.base import EnvType, Info, TextWrapper
@@ -26,6 +27,7 @@ from sparring.types import Image
 _HOW = HOW + '\n{"action": "answer", "text": "4"}'
 _LONGEST_SHOWN = 120
 _NOT_AN_ACTION = "screen"  # to the page: a turn in which nothing is done
+_LIKE_A_PLACE = re.compile(r"[0-9,]{1,11}\] ")
 _MODIFIERS = {"ctrl": "Control", "control": "Control", "shift": "Shift", "alt": "Alt"}
 _KEYS = {
     **{name.lower(): name for name in act.KEYS},
@@ -121,9 +123,11 @@ class Screen(TextWrapper):
         if kind is Kind.TYPE:
             if not action.text:
                 raise InvalidData('"text" is empty: there is nothing to type')
-            return (
-                f"type[{action.text}]" if action.point is None else f"type[{self._pixel(action.point)}] {action.text}"
-            )
+            if action.point is not None:
+                return f"type[{self._pixel(action.point)}] {action.text}"
+            if _LIKE_A_PLACE.match(action.text):  # the browser's grammar would click there, and type the rest
+                raise InvalidData('a text that begins like "7] " needs the "point" of the field that it is typed into')
+            return f"type[{action.text}]"
         if kind is Kind.DRAG:
             return f"drag[{self._pixel(action.point)}] {self._pixel(action.to)}"
         if kind is Kind.SCROLL:

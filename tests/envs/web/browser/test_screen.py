@@ -95,6 +95,7 @@ def test_the_expert_types_over_what_stands_in_a_field(todo: EnvType) -> None:
         (act(action="select", text="Large"), "needs the"),
         (act(action="select", text="Large", point=[1, 1]), "no list to select from"),
         (act(action="type", text=""), "nothing to type"),
+        (act(action="type", text="1] hello"), 'needs the "point"'),
     ],
 )
 def test_what_a_page_does_not_know_is_a_turn_without_effect(todo: EnvType, action: str, says: str) -> None:
