@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
@@ -142,6 +143,15 @@ def test_people_are_served_on_a_port(shop: Shop) -> None:
         server.shutdown()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Programs started from a script's background inherit that Ctrl-C is ignored; those of a test shall not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_command_serves_until_it_is_stopped() -> None:
     command = [sys.executable, "-m", "sparring", "webshop", "serve", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
