@@ -396,7 +396,6 @@ KILLED_IN_CI = (
     *STOPPED_IN_CI,
     "ppo",
     "agent_r",
-    "iterated-rft",
     "filtered_bc",
     "offline_archer",
     "off_policy",
