@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sparring.agents.models.branches import slides
 from sparring.agents.pooled import PooledRunner
 
 _TOLERANCE = 2e-3
@@ -78,11 +79,9 @@ def agrees(runner: PooledRunner, model: Any) -> bool:
 
     It does not for models that forget (sliding windows, state-space layers), or that take no 4D mask.
     """
-    size = int(model.config.get_text_config().vocab_size)
-    window = getattr(model.config.get_text_config(), "sliding_window", None)
-    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"} or (window is not None and getattr(model.config, "use_sliding_window", True)):
+    if slides(model.config):
         return False  # rows as short as these would not show the difference
+    size = int(model.config.get_text_config().vocab_size)
     rows = [[(7 * at + 3) % size for at in range(length)] for length in (9, 4)]
     more = [[5 % size], [11 % size, 2 % size, 1]]
     try:

@@ -134,23 +134,24 @@ def utterance_values(
     Args:
         budget: tokens that go through the critic at once. Equal pairs go once, and so do equal states.
     """
-    said: dict[bytes, dict[bytes, Ints]] = {}
-    for state, one in zip(states, utterances, strict=True):
-        said.setdefault(state.tobytes(), {}).setdefault(one.tobytes(), one)
-    texts = {state.tobytes(): state for state in states}
-    keys = list(said)
-    siblings = [list(said[key].values()) for key in keys]
-    lengths = [len(texts[key]) + sum(map(len, own)) for key, own in zip(keys, siblings, strict=True)]
-    found: dict[tuple[bytes, bytes], Tensor] = {}
+    places, firsts = _distinct(
+        [(state.tobytes(), one.tobytes()) for state, one in zip(states, utterances, strict=True)]
+    )
+    owners, stems = _distinct([states[first].tobytes() for first in firsts])
+    siblings: list[list[int]] = [[] for _ in stems]
+    for pair, owner in enumerate(owners):
+        siblings[owner].append(pair)
+    texts = [states[firsts[stem]] for stem in stems]
+    said = [[utterances[firsts[pair]] for pair in own] for own in siblings]
+    q_2U, v_2U = (torch.zeros(2, len(firsts), device=critic.spread.device) for _ in range(2))
+    lengths = [len(text) + sum(map(len, own)) for text, own in zip(texts, said, strict=True)]
     with torch.no_grad():
         for rows in cut_by_length(lengths, budget):
-            q_2N, v_2B = critic.siblings([texts[keys[row]] for row in rows], [siblings[row] for row in rows])
-            v_2N = v_2B.repeat_interleave(torch.tensor([len(siblings[row]) for row in rows], device=v_2B.device), dim=1)
-            pairs = [(keys[row], one) for row in rows for one in said[keys[row]]]
-            found |= dict(zip(pairs, torch.stack([q_2N, v_2N]).unbind(-1), strict=True))
-    pairs = [(state.tobytes(), one.tobytes()) for state, one in zip(states, utterances, strict=True)]
-    q_2B, v_2B = torch.stack([found[pair] for pair in pairs], dim=-1)
-    return q_2B, v_2B
+            q_2N, v_2B = critic.siblings([texts[row] for row in rows], [said[row] for row in rows])
+            pairs = [pair for row in rows for pair in siblings[row]]
+            q_2U[:, pairs] = q_2N
+            v_2U[:, pairs] = v_2B[:, [at for at, row in enumerate(rows) for _ in siblings[row]]]
+    return q_2U[:, places], v_2U[:, places]
 
 
 def success_rates(critic: OutcomeCritic, states: Sequence[Ints], budget: int) -> Tensor:

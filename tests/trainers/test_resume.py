@@ -81,7 +81,7 @@ def archer_config(run: Path, model: Path, env: EnvConfig, agent: AgentConfig) ->
         model=str(model),
         env=env,
         agent=agent,
-        optim=OPTIM,
+        optim=replace(OPTIM, amsgrad=True),  # as by default
         critic=OPTIM,
         loop=LOOP,
         episodes=4,

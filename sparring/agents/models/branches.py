@@ -62,16 +62,22 @@ def _at(hidden_BTD: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
     return hidden_BTD[list(rows), list(columns)].float()
 
 
+def slides(config: Any) -> bool:
+    """Whether attention looks back over a window alone, or some layers are no full attention at all."""
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    window = getattr(text, "sliding_window", None)
+    return kinds != {"full_attention"} or (window is not None and getattr(config, "use_sliding_window", True))
+
+
 def takes_branches(trunk: Any) -> bool:
     """Whether `read_branches` gives a decoder's own hidden states, tried on two short rows.
 
     It does not for decoders that forget (sliding windows, state-space layers), or that take no mask of four dimensions.
     """
-    text = trunk.config.get_text_config()
-    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"} or getattr(text, "sliding_window", None) is not None:
+    if slides(trunk.config):
         return False  # rows as short as these would not show the difference
-    size = int(text.vocab_size)
+    size = int(trunk.config.get_text_config().vocab_size)
     stems = [np.arange(3, 3 + length) % size for length in (5, 2)]
     branches = [[np.array([7, 1]) % size, np.array([2]) % size], [np.array([9, 4, 6]) % size]]
     alone = [np.concatenate([stem, one]) for stem, own in zip(stems, branches, strict=True) for one in own]
