@@ -48,8 +48,9 @@ def test_sandboxes_outlive_the_thread_that_opened_them() -> None:
         assert sandbox.run("echo alive").stdout == b"alive\n"
 
 
+# It waits before it reads, so that a keeper that looks every 20 ms has looked on any machine.
 FILL_SOCKETS = """
-import socket
+import socket, time
 held, kept = 0, [socket.socket(socket.AF_INET, socket.SOCK_DGRAM)]
 for _ in range(110):
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -58,6 +59,7 @@ for _ in range(110):
     kept.append(one)
     for _ in range(20):
         kept[0].sendto(b"x" * 60_000, one.getsockname())
+time.sleep(2)
 for one in kept[1:]:
     one.setblocking(False)
     try:
