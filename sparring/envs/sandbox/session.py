@@ -14,16 +14,17 @@ from sparring.errors import InvalidConfig
 if TYPE_CHECKING:
     from sparring.envs.sandbox.kept import KeptSandbox
 
-# Commands come in on one descriptor, each ended by a null byte, and their statuses go out on another, both with numbers
-# that nobody writes into a command by chance. Commands inherit neither.
+# Commands come in on one descriptor, each behind a turn's name and ended by a null byte, and their statuses go out on
+# another behind the same name, both with numbers that nobody writes into a command by chance. Commands inherit neither.
+# A turn's name can't be guessed before it: what a command wrote there for the turns to come is not taken for theirs.
 _LOOP = r"""
 exec 62<&3 63>&4 3<&- 4>&-
 while IFS= read -r -d '' -u 62 __command; do
-  eval "$__command" 62<&- 63>&- </dev/null
-  printf '%d\n' "$?" >&63
+  __turn=${__command:0:8}; eval "${__command:8}" 62<&- 63>&- </dev/null
+  printf '%s %d\n' "$__turn" "$?" >&63
 done
 """
-_STATUS = re.compile(rb"\d{1,3}\n")
+_STATUS = re.compile(rb"([0-9a-f]{8}) (\d{1,3})\n")
 _LONGEST_ANSWER = 64
 
 
@@ -70,22 +71,22 @@ class BashShell:
         if not self._job:
             self._start()
         streams, job = self._streams, self._job
-        answer = bytearray()
+        answer, turn = bytearray(), os.urandom(4).hex().encode()
 
         def happened() -> bool:
             chunk = os.read(self._statuses, 64)
             answer.extend(chunk)
             return not chunk or b"\n" in chunk or len(answer) > _LONGEST_ANSWER
 
-        feed = Feed(os.dup(self._commands), memoryview(command.encode() + b"\0"))
+        feed = Feed(os.dup(self._commands), memoryview(turn + command.encode() + b"\0"))
         try:
             feed.write()  # nearly always all of it, without a look at who is ready
             came = pump(streams, self._statuses, happened, deadline, feed, sandbox.lifeline)
             flooded = any(stream.flooded for stream in streams)
             for stream in streams:
                 stream.drain()
-            if _STATUS.fullmatch(answer):
-                status = int(answer)
+            if (said := _STATUS.fullmatch(answer)) and said[1] == turn:
+                status = int(said[2])
             else:  # the shell has ended, or the agent wrote to the descriptor, or closed it
                 came = came and (bool(answer) or sandbox.follow(job, streams, deadline))
                 status = self._end(job, came and not answer)

@@ -147,8 +147,9 @@ def test_the_reaper_ends_containers_of_killed_owners_only(client: Any) -> None:
     }
     made = {name: start_sleeping(client, owner) for name, owner in owners.items()}
     try:
-        assert engine.reap() == ["lost"]
-        assert {name for name, container in made.items() if exists(client, container)} == {"alive", "elsewhere"}
+        assert "lost" not in engine.reap()[1:]  # once at most: a test beside this one may reap at the same time
+        assert gone(client, made["killed"])
+        assert exists(client, made["alive"]) and exists(client, made["elsewhere"])
     finally:
         for container in made.values():
             engine.remove(client, container)

@@ -117,6 +117,13 @@ def test_a_shell_that_lies_about_its_statuses_is_ended_in_time(sandbox: Sandbox,
     assert shell.run("echo fine").stdout == b"fine\n"
 
 
+def test_statuses_written_ahead_are_not_taken_for_those_of_later_commands(sandbox: Sandbox) -> None:
+    shell = sandbox.shell()
+    shell.run(r"""for one in 10 11 12; do builtin printf "$__turn 0\n$__turn 0\n" >&$one; done""")
+    assert shell.run("sleep 0.2; (exit 3)").status != 0  # its own, or that of a shell that was ended
+    assert shell.run("echo fine").stdout == b"fine\n"
+
+
 def test_two_shells_live_side_by_side(sandbox: Sandbox) -> None:
     one, other = sandbox.shell(), sandbox.shell()
     one.run("x=1")
