@@ -16,6 +16,7 @@ Every run and every episode is kept under `--out`, and is not repeated.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -106,6 +107,8 @@ def train(study: Study, seed: int, method: str) -> None:
     if done.exists():
         return
     resume = ["--resume"] if RunFolder(run).latest_checkpoint() is not None else []
+    if not resume:  # one that was stopped before its first checkpoint begins again
+        shutil.rmtree(run, ignore_errors=True)
     arguments = [
         settings[0], "--run", str(run), *demo.env, "--env.wrappers", *example.WRAPPERS,
         "--agent.max-action-tokens", "16", "--seed", str(seed), *settings[1:], *resume,
