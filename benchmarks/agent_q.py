@@ -35,9 +35,9 @@ from record import record
 
 from sparring.agents.load import load_agent
 from sparring.bench import BenchConfig, bench, episodes
-from sparring.report import EpisodeRecord, compare, summarise
 from sparring.runs import RunFolder
 from sparring.settings import EnvConfig
+from sparring.summary import EpisodeRecord, compare, summarise
 
 PAIRS = ["--minibatches", "8", "--optim.lr", "2e-3"]
 TREES = ["--search.trees", "16", "--search.simulations", "8", *PAIRS]

@@ -36,10 +36,10 @@ from record import record
 from sparring.agents.load import Agent, load_agent
 from sparring.bench import BenchConfig, bench, episodes
 from sparring.envs.code.steps import STEPS, Line, Program, code, run
-from sparring.report import EpisodeRecord, compare, summarise
 from sparring.runs import RunFolder
 from sparring.settings import EnvConfig
 from sparring.statistics import rate_interval
+from sparring.summary import EpisodeRecord, compare, summarise
 from sparring.types import Action, Prompt
 
 ARMS = {"with feedback": "full", "feedback hidden": "none"}

@@ -24,8 +24,8 @@ from record import RESULTS, record
 
 from sparring.agents.load import load_agent
 from sparring.bench import BenchConfig, bench, episodes
-from sparring.report import EpisodeRecord, summarise
 from sparring.settings import EnvConfig
+from sparring.summary import EpisodeRecord, summarise
 
 # Simulations of an episode; of a turn for the method that commits to single actions.
 BUDGETS: Mapping[str, Sequence[int]] = {

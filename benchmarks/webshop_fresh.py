@@ -32,8 +32,9 @@ from sparring.bench import BenchConfig, bench, episodes
 from sparring.envs.web.webshop.default import DEFAULT_PRODUCTS
 from sparring.envs.web.webshop.env import WebShop
 from sparring.envs.web.webshop.generate import generate
-from sparring.report import EpisodeRecord, Report, compare, summarise
+from sparring.report import Report
 from sparring.settings import EnvConfig
+from sparring.summary import EpisodeRecord, compare, summarise
 from sparring.types import Stop
 
 CATALOGUE_SEED = 20261125

@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 import demo as example
 from record import RESULTS, record
 
-from sparring.report import Comparison, Report
+from sparring.report import Report
 from sparring.runs import RunFolder
+from sparring.summary import Comparison
 
 
 def recorded_seconds(name: str, seed: int) -> int | None:

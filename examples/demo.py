@@ -25,10 +25,11 @@ import tyro
 from sparring.agents.load import Agent, load_agent
 from sparring.bench import BenchConfig, bench
 from sparring.errors import SparringError
-from sparring.report import Comparison, Report
+from sparring.report import Report
 from sparring.runs import RunFolder
 from sparring.settings import EnvConfig
 from sparring.statistics import PairedDifference
+from sparring.summary import Comparison
 
 WRAPPERS = ("webshop-brief", "webshop-top5", "webshop-price", "webshop-match", "webshop-index")
 # Updates a second of RL on two quiet cores: 84 to 98 in 240 s (benchmarks/results/webshop_learning.json).

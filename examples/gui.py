@@ -29,9 +29,10 @@ from sparring.envs.gui.actions import GuiAction, Kind, parse, write
 from sparring.envs.gui.pictures import marked, write_strip
 from sparring.envs.pool import EnvPool
 from sparring.errors import MissingExtra, SparringError
-from sparring.report import Comparison, Report
+from sparring.report import Report
 from sparring.rollout import Setting, Start, rollout
 from sparring.settings import EnvConfig
+from sparring.summary import Comparison
 from sparring.types import Action, Prompt, Trajectory
 
 BEFORE, AFTER = "imitation", "imitation + RL"

@@ -24,8 +24,9 @@ from sparring.agents.load import Agent, load_agent
 from sparring.bench import BenchConfig, bench
 from sparring.envs.tools.toolworld.env import Kind
 from sparring.errors import SparringError
-from sparring.report import Comparison, Report
+from sparring.report import Report
 from sparring.settings import EnvConfig
+from sparring.summary import Comparison
 
 RANDOM, DEMONSTRATOR, IMITATION, RL = "random", "demonstrator", "imitation", "imitation + RL"
 

@@ -25,9 +25,10 @@ from sparring.bench import BenchConfig, bench
 from sparring.envs.pool import EnvPool
 from sparring.envs.web.browser.film import Film
 from sparring.errors import SparringError
-from sparring.report import Comparison, Report
+from sparring.report import Report
 from sparring.rollout import Setting, Start, rollout
 from sparring.settings import EnvConfig
+from sparring.summary import Comparison
 
 RANDOM, DEMONSTRATOR, IMITATION, RL = "random", "demonstrator", "imitation", "imitation + RL"
 ENV, MAX_TURNS = "MiniWoB-v1", 5

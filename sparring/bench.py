@@ -30,10 +30,11 @@ from sparring.agents.load import Agent, variants
 from sparring.envs.base import TextEnv
 from sparring.envs.pool import EnvPool
 from sparring.errors import InvalidConfig, InvalidData
-from sparring.report import EpisodeRecord, Report, clusters_of, compare, summarise
+from sparring.report import Report
 from sparring.rollout import Setting, Start, rollout, rollout_async
 from sparring.runs import write_atomic
 from sparring.settings import EnvConfig
+from sparring.summary import EpisodeRecord, clusters_of, compare, summarise
 from sparring.types import Trajectory
 
 _TRAJECTORIES_A_FILE = 100

@@ -19,10 +19,11 @@ from sparring.agents.scripted import ExpertPolicy, RandomPolicy
 from sparring.bench import BenchConfig, bench, choose_tasks
 from sparring.envs.base import Info, TextWrapper
 from sparring.errors import InvalidConfig, InvalidData, UnknownName
-from sparring.report import EpisodeRecord, Report, compare, summarise
+from sparring.report import Report
 from sparring.rollout import Start
 from sparring.runs import RunFolder
 from sparring.settings import AgentConfig, EnvConfig
+from sparring.summary import EpisodeRecord, compare, summarise
 from sparring.types import Action, ActionSet, Prompt
 from tests.worlds import Copy
 

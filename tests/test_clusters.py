@@ -16,9 +16,10 @@ from sparring.agents.scripted import ExpertPolicy, RandomPolicy
 from sparring.bench import BenchConfig, bench, episodes
 from sparring.envs.base import Info
 from sparring.errors import CheckFailed, InvalidData
-from sparring.report import EpisodeRecord, Report, clusters_of, compare, summarise
+from sparring.report import Report
 from sparring.settings import EnvConfig
 from sparring.statistics import mean_interval, rate_interval
+from sparring.summary import EpisodeRecord, clusters_of, compare, summarise
 from sparring.testing import check_env
 from tests.worlds import Copy
 

@@ -10,12 +10,12 @@ from sparring.bench import BenchConfig, bench
 from sparring.envs.pool import EnvPool
 from sparring.episode import Setting, Start
 from sparring.errors import InvalidConfig, UnknownName
-from sparring.report import EpisodeRecord
 from sparring.search.agent import SearchSpec
 from sparring.search.engine import Budget
 from sparring.search.play import Searcher, play
 from sparring.search.rules import rules_of
 from sparring.settings import EnvConfig
+from sparring.summary import EpisodeRecord
 
 
 def test_search_lifts_a_random_policy_and_says_what_it_cost(tmp_path):
