@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sparring.envs.sandbox import slots
+from sparring.envs.sandbox.processes import start_time
 from sparring.envs.sandbox.protocol import SandboxRefused
 from sparring.errors import need
 
@@ -61,7 +61,7 @@ def need_image(client: Any, name: str) -> None:
 
 def labels(label: str) -> dict[str, str]:
     """What a container's labels say of its purpose and its owner."""
-    return {LABEL: label, OWNER: f"{_machine()} {os.getpid()} {slots.start_time(os.getpid())}"}
+    return {LABEL: label, OWNER: f"{_machine()} {os.getpid()} {start_time(os.getpid())}"}
 
 
 def _machine() -> str:
@@ -97,7 +97,7 @@ def reap() -> list[str]:
     client, ended = connect(), []
     for one in client.containers(all=True, filters={"label": OWNER}):
         machine, process, started = one["Labels"][OWNER].rsplit(" ", 2)
-        if machine == _machine() and slots.start_time(int(process)) != int(started):
+        if machine == _machine() and start_time(int(process)) != int(started):
             remove(client, one["Id"])
             ended.append(str(one["Labels"].get(LABEL, "")))
     return ended

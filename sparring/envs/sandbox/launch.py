@@ -20,6 +20,7 @@ from typing import Any
 
 from sparring.envs.sandbox import cgroup, slots
 from sparring.envs.sandbox.command import bubblewrap_path, command_line, readable
+from sparring.envs.sandbox.processes import start_time
 from sparring.envs.sandbox.protocol import Limits, SandboxFailed, SandboxRefused
 from sparring.envs.sandbox.starter import starter
 
@@ -54,7 +55,7 @@ class Keeper:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._start(theirs, read_only)
-            started = slots.start_time(self.process_id)
+            started = start_time(self.process_id)
             groups = tuple(str(one) for one in self.group.folders) if self.group else ()
             slot.record(slots.Tenant(label, os.getpid(), self.process_id, started, groups))
             self._begin()

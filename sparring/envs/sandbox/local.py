@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from sparring.envs.sandbox import slots
+from sparring.envs.sandbox.processes import start_time
 from sparring.envs.sandbox.protocol import Limits, SandboxFailed
 from sparring.envs.sandbox.served import BOOT, GRACE_S, ServedSandbox, SocketStream
 
@@ -61,7 +62,7 @@ class UnsafeLocal(ServedSandbox):
         with theirs:
             command = [sys.executable, "-I", "-c", BOOT]
             self._server = subprocess.Popen(command, stdin=theirs.fileno(), stdout=theirs.fileno(), cwd=self.workspace)
-        started = slots.start_time(self._server.pid)
+        started = start_time(self._server.pid)
         self._slot.record(slots.Tenant(f"{self.label} (UNSAFE)", os.getpid(), self._server.pid, started))
         self._greet(SocketStream(ours))
 

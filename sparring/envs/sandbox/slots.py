@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sparring.envs.sandbox import cgroup
+from sparring.envs.sandbox.engine import remove_by_name
+from sparring.envs.sandbox.processes import start_time
 from sparring.envs.sandbox.protocol import SandboxFailed
 from sparring.errors import InvalidConfig
 
@@ -96,15 +98,6 @@ class Slot:
             os.close(self.descriptor)
 
 
-def start_time(process: int) -> int:
-    """When a process started, in the kernel's ticks, 0 where it is gone; with its id this names it for good."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if fields[0] in "ZX" else int(fields[19])
-
-
 def _try(index: int) -> Slot | None:
     """Lock slot `index`, and end the orphan in it; None where it is taken."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -137,8 +130,6 @@ def _end(tenant: Tenant) -> None:
             os.kill(process, signal.SIGKILL)
     cgroup.remove(groups)
     if tenant.container:
-        from sparring.envs.sandbox.engine import remove_by_name  # which imports this module
-
         remove_by_name(tenant.engine, tenant.container)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sparring.envs.sandbox import UnsafeLocalWarning, engine, frames, open_sandbox, probe, slots
+from sparring.envs.sandbox import UnsafeLocalWarning, engine, frames, open_sandbox, probe
+from sparring.envs.sandbox.processes import start_time
 from sparring.envs.sandbox.protocol import File, FileTree, Limits, SandboxFailed, SandboxRefused
 from sparring.errors import InvalidConfig
 
@@ -97,9 +98,9 @@ def test_what_ran_unsafely_ends_with_its_owner() -> None:
         time.sleep(0.2)
         owner.kill()
     deadline = time.monotonic() + 10
-    while any(slots.start_time(process) for process in processes) and time.monotonic() < deadline:
+    while any(start_time(process) for process in processes) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(slots.start_time(process) for process in processes)
+    assert not any(start_time(process) for process in processes)
 
 
 def reader(data: bytes):  # type: ignore[no-untyped-def]

@@ -14,6 +14,7 @@ import pytest
 from sparring.envs.sandbox import slots
 from sparring.envs.sandbox.bubblewrap import BubblewrapSandbox
 from sparring.envs.sandbox.pool import SandboxPool
+from sparring.envs.sandbox.processes import start_time
 from sparring.envs.sandbox.protocol import SandboxFailed
 from sparring.errors import InvalidConfig
 
@@ -47,7 +48,7 @@ def owner() -> tuple[subprocess.Popen[str], list[str]]:
 
 def gone(process: int, patience_s: float = 10.0) -> bool:
     deadline = time.monotonic() + patience_s
-    while slots.start_time(process):
+    while start_time(process):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
@@ -71,7 +72,7 @@ def test_whoever_claims_an_orphans_slot_ends_it() -> None:
     """The reaper does not rely on the kernel having ended the orphan."""
     with subprocess.Popen(["sleep", "600"]) as orphan:
         slot = slots.claim()
-        slot.record(slots.Tenant("x", 1, orphan.pid, slots.start_time(orphan.pid)))
+        slot.record(slots.Tenant("x", 1, orphan.pid, start_time(orphan.pid)))
         os.close(slot.descriptor)  # as the kernel does when an owner dies
         again = slots.claim()
         assert again.index == slot.index and orphan.wait(10) == -signal.SIGKILL
@@ -81,7 +82,7 @@ def test_whoever_claims_an_orphans_slot_ends_it() -> None:
 def test_the_reaper_spares_a_process_that_only_has_an_orphans_number() -> None:
     with subprocess.Popen(["sleep", "600"]) as other:
         slot = slots.claim()
-        slot.record(slots.Tenant("x", 1, other.pid, slots.start_time(other.pid) - 1))
+        slot.record(slots.Tenant("x", 1, other.pid, start_time(other.pid) - 1))
         os.close(slot.descriptor)
         slots.reap()
         time.sleep(0.1)
