@@ -27,6 +27,7 @@ import tyro
 sys.path.insert(0, str(Path(__file__).parent))
 import score as shared
 from record import record
+from score_methods import TASKS, Task, optim
 
 from sparring.agents.hf import HFPolicy
 from sparring.agents.models import load_model
@@ -54,7 +55,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 class Study:
     """What to run."""
 
-    tasks: tuple[str, ...] = tuple(shared.TASKS)
+    tasks: tuple[str, ...] = tuple(TASKS)
     seeds: tuple[int, ...] = ()
     show: bool = False
     """Run nothing; write the results of what was run."""
@@ -85,7 +86,7 @@ def answered(episode: Trajectory) -> tuple[list[str], list[bool]]:
     return [answer(turn) for turn in turns], [bool(turn.info["correct"]) for turn in turns]
 
 
-def scored(task: shared.Task, folder: Path) -> dict[str, Any]:
+def scored(task: Task, folder: Path) -> dict[str, Any]:
     """Five attempts in sequence, and five in parallel, by the weights in a folder."""
     model, tokenizer = load_model(folder)
     policy = HFPolicy(model, tokenizer, max_new_tokens=task.tokens)
@@ -99,7 +100,7 @@ def scored(task: shared.Task, folder: Path) -> dict[str, Any]:
     return {"sequential": judged(in_turn), "parallel": judged(side)}
 
 
-def kept(task: shared.Task, folder: Path, path: Path) -> dict[str, Any]:
+def kept(task: Task, folder: Path, path: Path) -> dict[str, Any]:
     """The same, kept in a file."""
     if not path.exists():
         write_atomic(path, json.dumps(scored(task, folder)))
@@ -108,7 +109,7 @@ def kept(task: shared.Task, folder: Path, path: Path) -> dict[str, Any]:
 
 def ran(study: Study, name: str, variant: str, seed: int) -> None:
     """Train once and score each round, unless that was done before."""
-    task = shared.TASKS[name]
+    task = TASKS[name]
     run = study.out / name / f"{variant.replace(', ', '-').replace(' ', '-')}-{seed}"
     if all((run / f"round-{round}.json").exists() for round in range(1, ROUNDS + 1)):
         return
@@ -121,7 +122,7 @@ def ran(study: Study, name: str, variant: str, seed: int) -> None:
             model=str(base),
             env=task.env(attempts=str(TURNS)),
             agent=task.agent,
-            optim=shared.optim(1e-3),
+            optim=optim(1e-3),
             loop=LoopConfig(steps=ROUNDS, eval_every=0, checkpoint_every=1, keep_checkpoints=0),
             learning=LearningConfig(updates=300, max_passes=3, batch_episodes=64, aggregation="seq-mean-token-mean"),
             groups=1024,
@@ -164,7 +165,7 @@ def main(study: Study) -> None:
         if not study.show:
             base = RunFolder(shared.base_of(shared.Study(out=study.starts), name)).latest_checkpoint()
             assert base is not None
-            kept(shared.TASKS[name], base[1], study.out / name / "base.json")
+            kept(TASKS[name], base[1], study.out / name / "base.json")
             for seed in study.seeds:
                 for variant in VARIANTS:
                     ran(study, name, variant, seed)
