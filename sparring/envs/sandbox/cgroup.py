@@ -50,16 +50,25 @@ class ControlGroup:
         return 0
 
 
-def _own_group(controller: str) -> Path | None:
-    """Where this process stands in the hierarchy of `controller` ("" for version 2)."""
+def _own_group(controller: str, process: int | str = "self") -> Path | None:
+    """Where a process, by default this one, stands in the hierarchy of `controller` ("" for version 2)."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = Path(f"/proc/{process}/cgroup").read_text().splitlines()
     except OSError:
         return None
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if (controller in controllers.split(",")) if controller else not controllers:
             return (_ROOT / controller / path.lstrip("/")) if controller else (_ROOT / path.lstrip("/"))
+    return None
+
+
+def of(process: int) -> ControlGroup | None:
+    """The group that counts a process's memory, as far as this process sees it; None where it does not."""
+    for controller, name in (("memory", "memory.oom_control"), ("", "memory.events")):
+        place = _own_group(controller, process)
+        if place is not None and (place / name).is_file():
+            return ControlGroup(place, place)
     return None
 
 

@@ -20,13 +20,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sparring.envs.sandbox import engine, slots
+from sparring.envs.sandbox import cgroup, engine, slots
 from sparring.envs.sandbox.inside.server import USER
 from sparring.envs.sandbox.protocol import Limits, SandboxFailed, SandboxRefused
 from sparring.envs.sandbox.served import BOOT, GRACE_S, ServedSandbox, SocketStream
 from sparring.envs.sandbox.surroundings import FOLDERS
 from sparring.errors import need
 
+_CREDENTIALS = struct.Struct("3i")  # the kernel's struct ucred
 _OUTPUT = 1  # the engine's number of that stream of a container's; the other one is standard error
 _MEETING_PLACE = "/run/sandbox"  # where a container sees the owner's socket
 _RIGHTS = ("SETUID", "SETGID", "SETPCAP", "KILL")  # of process 1: to start commands with none at all, and to end them
@@ -64,6 +65,7 @@ class DockerSandbox(ServedSandbox):
         self._read_only = [str(path.resolve()) for path in read_only]
         self._owner = os.getpid()
         self._container = ""
+        self._group: cgroup.ControlGroup | None = None
         self._client = engine.connect()
         engine.need_image(self._client, image)
         self._slot: slots.Slot | None = slots.claim(wait_s)
@@ -77,6 +79,13 @@ class DockerSandbox(ServedSandbox):
     def container(self) -> str:
         """The container's id."""
         return self._container
+
+    @property
+    def near(self) -> bool:
+        return self._group is not None
+
+    def memory_kills(self) -> int:
+        return self._group.memory_kills() if self._group is not None else 0
 
     def _start(self) -> None:
         if self._slot is None:
@@ -101,7 +110,8 @@ class DockerSandbox(ServedSandbox):
                     f"Python 3.11 or newer: {stream.complaint or error}"
                 ) from error
             if direct:
-                self._stream = meeting.accept()
+                self._stream, process = meeting.accept()
+                self._group = cgroup.of(process)
                 stream.close()
 
     def _create(self, name: str, meeting: Rendezvous) -> str:
@@ -135,6 +145,8 @@ class DockerSandbox(ServedSandbox):
         self._start()
 
     def _stop(self) -> None:
+        self._end_shells()
+        self._group = None
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
@@ -212,10 +224,14 @@ class Rendezvous:
         self._path.chmod(0o666)
         self._listening.listen(1)
 
-    def accept(self) -> SocketStream:
-        """The connection of a server that says that it has connected."""
+    def accept(self) -> tuple[SocketStream, int]:
+        """The connection of a server that says that it has connected, and its process id, 0 where it can't be seen."""
         self._listening.settimeout(GRACE_S)
-        return SocketStream(self._listening.accept()[0])
+        connection, _ = self._listening.accept()
+        process, _, _ = _CREDENTIALS.unpack(
+            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        return SocketStream(connection), process
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sparring.envs.sandbox import files
@@ -49,6 +50,21 @@ class JobKeeper(Protocol):
     def ask(self, what: str, **details: Any) -> dict[str, Any]:
         """Have it do something that it answers at once, such as `kill` or `clean`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeptJob:
+    """A program that a keeper started (`sparring.envs.sandbox.session.Job`)."""
+
+    sandbox: KeptSandbox
+    keeper: JobKeeper
+    number: int
+
+    def follow(self, streams: list[Stream], deadline: float) -> bool:
+        return self.sandbox.follow(self.number, streams, deadline)
+
+    def wait(self) -> int:
+        return self.sandbox.wait(self.number, self.keeper)
 
 
 class KeptSandbox:
@@ -125,6 +141,19 @@ class KeptSandbox:
             for stream in streams:
                 os.close(stream.descriptor)
 
+    def begin(self, argv: Sequence[str], descriptors: Sequence[int]) -> KeptJob:
+        """Start a program with these descriptors as its 0, 1, 2, …
+
+        Raises:
+            SandboxFailed: process 1 is gone, and a new sandbox has taken its place.
+        """
+        keeper = self.keeper
+        try:
+            return KeptJob(self, keeper, keeper.start(argv, self.environment, descriptors))
+        except SandboxFailed:
+            self.restart()
+            raise
+
     def _pipes(self, join: bool) -> tuple[list[int], list[int]]:
         """Our ends of standard input, output and error, and theirs."""
         inward, *outward = (os.pipe() for _ in range(2 if join else 3))
@@ -162,13 +191,7 @@ class KeptSandbox:
             if keeper is self.keeper:
                 self.restart()
             raise
-        ended = keeper.ended.pop(job)
-        if ended["status"] is None:
-            raise SandboxFailed(
-                f"the command could not be started ({ended['why']}): too many processes are alive in this sandbox; "
-                "kill() ends them"
-            )
-        return int(ended["status"])
+        return status_of(keeper.ended.pop(job))
 
     def patience(self, timeout: float | None) -> float:
         """The seconds that a command may take."""
@@ -224,6 +247,22 @@ class KeptSandbox:
     def _end_shells(self) -> None:
         for shell in self._shells:
             shell.close()
+
+
+def status_of(ended: Mapping[str, Any]) -> int:
+    """The status of a job that has ended.
+
+    Args:
+        ended: what is known of it: `status`, or None there and `why` it could not be started.
+    Raises:
+        SandboxFailed: it could not be started.
+    """
+    if ended["status"] is None:
+        raise SandboxFailed(
+            f"the command could not be started ({ended['why']}): too many processes are alive in this sandbox; "
+            "kill() ends them"
+        )
+    return int(ended["status"])
 
 
 def patience(limits: Limits, timeout: float | None) -> float:

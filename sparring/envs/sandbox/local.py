@@ -55,6 +55,10 @@ class UnsafeLocal(ServedSandbox):
             self.close()
             raise
 
+    @property
+    def near(self) -> bool:
+        return True
+
     def _start(self) -> None:
         if self._slot is None:
             raise SandboxFailed("this sandbox is closed")
@@ -73,6 +77,7 @@ class UnsafeLocal(ServedSandbox):
         self._start()
 
     def _stop(self) -> None:
+        self._end_shells()
         stream, self._stream = self._stream, None
         if stream is not None:
             with contextlib.suppress(SandboxFailed):

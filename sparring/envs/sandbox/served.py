@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from sparring.envs.sandbox import frames
-from sparring.envs.sandbox.kept import patience
+from sparring.envs.sandbox.capture import Stream
+from sparring.envs.sandbox.kept import patience, status_of
 from sparring.envs.sandbox.protocol import File, FileTree, Limits, Result, SandboxFailed
+from sparring.envs.sandbox.session import BashShell
 from sparring.envs.sandbox.surroundings import WORKSPACE
 from sparring.errors import InvalidConfig
 
 # How long an answer may be late. The time limits themselves are kept by the server; this is for one that is lost.
 GRACE_S = 30.0
+_MOMENT_S = 0.02  # how long the server waits with the answer that a program goes on
 # The program that a server starts as: it takes the modules of `programs` from standard input and imports them.
 BOOT = """
 import os, sys
@@ -76,14 +79,16 @@ class SocketStream:
         self._connection = connection
         self._buffer = bytearray()
 
-    def send(self, data: bytes, deadline: float) -> None:
-        """Send all of it.
+    def send(self, data: bytes, deadline: float, descriptors: Sequence[int] = ()) -> None:
+        """Send all of it, and with its first byte these descriptors.
 
         Raises:
             SandboxFailed: the other side is gone, or does not take it in time.
         """
         try:
             self._connection.settimeout(_left(deadline))
+            if descriptors:
+                data = data[socket.send_fds(self._connection, [data], descriptors) :]
             self._connection.sendall(data)
         except OSError as error:
             raise SandboxFailed(f"the sandbox's server is gone, or does not listen ({error})") from error
@@ -124,8 +129,41 @@ def _left(deadline: float) -> float:
     return max(0.001, deadline - time.monotonic())
 
 
+class ServedJob:
+    """A program that the server started for its owner (`sparring.envs.sandbox.session.Job`)."""
+
+    def __init__(self, sandbox: ServedSandbox, number: int) -> None:
+        self._sandbox = sandbox
+        self._number = number
+        self._ended: dict[str, Any] = {}
+
+    def _has_ended(self) -> bool:
+        """Ask, which takes a moment where it goes on."""
+        if not self._ended:
+            said, _ = self._sandbox.ask({"do": "end", "job": self._number, "seconds": _MOMENT_S})
+            if said and not isinstance(said.get("status"), int | None):
+                raise SandboxFailed(f"no end of a program came: {said}")
+            self._ended = said
+        return bool(self._ended)
+
+    def follow(self, streams: list[Stream], deadline: float) -> bool:
+        while not self._has_ended():
+            for stream in streams:
+                stream.drain()
+            if time.monotonic() > deadline or any(stream.flooded for stream in streams):
+                return False
+        return True
+
+    def wait(self) -> int:
+        deadline = time.monotonic() + GRACE_S
+        while not self._has_ended():
+            if time.monotonic() > deadline:
+                raise SandboxFailed("a program that was to end goes on")
+        return status_of({"status": None, "why": "", **self._ended})
+
+
 class ServedShell:
-    """A persistent shell (`sparring.envs.sandbox.protocol.Shell`)."""
+    """A persistent shell on the server's side (`sparring.envs.sandbox.protocol.Shell`)."""
 
     def __init__(self, sandbox: ServedSandbox, number: int) -> None:
         self._sandbox = sandbox
@@ -148,18 +186,23 @@ class ServedSandbox:
 
     Subclasses open the stream, and have `restart` and `close`.
 
+    Where the server is on this very machine, a shell's pipes are the owner's own, handed to it over the socket: then a
+    command passes by no server, and takes half the time. Else the server keeps shells, too.
+
     Args:
         limits: what its processes may use. label: what it is for.
     """
 
     workspace = WORKSPACE
     contained = True
+    lifeline: int | None = None
 
     def __init__(self, limits: Limits | None, label: str) -> None:
         self.limits = limits or Limits()
         self.label = label
         self._stream: SocketStream | None = None
         self._shells = 0
+        self._near_shells: list[BashShell] = []
 
     def _greet(self, stream: SocketStream, direct: str = "") -> bool:
         """Send the programs and the limits, and wait until they are at work.
@@ -187,6 +230,15 @@ class ServedSandbox:
         """End every process and drop every file. A second call does nothing."""
         raise NotImplementedError
 
+    @property
+    def near(self) -> bool:
+        """Whether descriptors can be handed to the server, and kills for want of memory be counted from here."""
+        return False
+
+    def memory_kills(self) -> int:
+        """How many times something was killed in this sandbox because memory ran out, where it is near."""
+        return 0
+
     @contextmanager
     def _replacing(self) -> Iterator[SocketStream]:
         """The stream; when anything goes wrong on it, a new sandbox takes the place of this one."""
@@ -198,8 +250,14 @@ class ServedSandbox:
         except _Answered as answered:
             raise answered.error from None
         except BaseException:  # an interrupt too leaves half a message behind
+            self._end_shells()
             self.restart()
             raise
+
+    def _end_shells(self) -> None:
+        """Forget shells whose processes are gone; their next command starts others."""
+        for shell in self._near_shells:
+            shell.close()
 
     def ask(
         self, request: Mapping[str, Any], data: bytes = b"", *, seconds: float = 0.0, most: int = 0
@@ -233,6 +291,8 @@ class ServedSandbox:
         cut, status = header.get("output"), header.get("status")
         if not isinstance(cut, int) or not isinstance(status, int):
             raise SandboxFailed(f"no result of a command came: {header}")
+        if header.get("killed") is True:
+            self._end_shells()
         flags = {name: header.get(name) is True for name in ("timed_out", "truncated", "out_of_memory")}
         return Result(output[:cut], output[cut:], status, **flags, seconds=time.monotonic() - began)
 
@@ -248,7 +308,28 @@ class ServedSandbox:
         told = command if isinstance(command, str) else list(command)
         return self.command({"do": "run", "command": told, "env": dict(env or {}), "join": join}, stdin, timeout)
 
-    def shell(self) -> ServedShell:
+    def patience(self, timeout: float | None) -> float:
+        """The seconds that a command may take."""
+        return patience(self.limits, timeout)
+
+    def begin(self, argv: Sequence[str], descriptors: Sequence[int]) -> ServedJob:
+        """Start a program with these descriptors as its 0, 1, 2, …
+
+        Raises:
+            SandboxFailed: the server did not answer, and a new sandbox has taken its place.
+        """
+        deadline = time.monotonic() + GRACE_S
+        with self._replacing() as stream:
+            stream.send(frames.pack({"do": "start", "command": list(argv)}), deadline, descriptors)
+            said, _ = self._answer(stream, deadline, 0)
+            if not isinstance(said.get("job"), int):
+                raise SandboxFailed(f"no program was started: {said}")
+        return ServedJob(self, said["job"])
+
+    def shell(self) -> BashShell | ServedShell:
+        if self.near:
+            self._near_shells.append(BashShell(self))
+            return self._near_shells[-1]
         self._shells += 1
         return ServedShell(self, self._shells)
 
@@ -276,6 +357,7 @@ class ServedSandbox:
                 left -= len(data)
 
     def restore(self, tree: FileTree) -> None:
+        self._end_shells()
         try:
             clean = self.ask({"do": "clear"})[0].get("clean") is True
         except SandboxFailed:  # an empty one has taken its place
@@ -291,6 +373,7 @@ class ServedSandbox:
 
     def kill(self) -> None:
         self.ask({"do": "kill"})
+        self._end_shells()
 
 
 class _Answered(Exception):

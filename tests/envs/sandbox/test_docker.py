@@ -21,6 +21,7 @@ from sparring.envs.sandbox import docker, engine, probe, served, slots
 from sparring.envs.sandbox.attacks import ATTACKS
 from sparring.envs.sandbox.docker import DockerSandbox
 from sparring.envs.sandbox.protocol import MIB, FileTree, Limits, SandboxFailed, SandboxRefused
+from sparring.envs.sandbox.session import BashShell
 
 pytestmark = pytest.mark.usefixtures("docker")
 
@@ -203,10 +204,12 @@ def test_an_engine_that_does_not_see_our_files_passes_messages_on(client: Any, m
         assert not isinstance(near._stream, docker.AttachedStream)
         left = near.run("ls -A /run/sandbox; touch /run/sandbox/x")
         assert left.stdout == b"" and not left.ok
+        assert isinstance(near.shell(), BashShell)
     monkeypatch.setattr(docker, "Rendezvous", Elsewhere)
     with DockerSandbox() as far:
         assert isinstance(far._stream, docker.AttachedStream)
         assert far.run(["cat"], stdin=b"x" * 300_000).stdout == b"x" * 300_000
+        assert isinstance(far.shell(), served.ServedShell)
         late = far.shell().run("echo part; sleep 60", timeout=0.3)
         assert late.timed_out and late.stdout == b"part\n"
         far.write("d/f", bytes(700_000))

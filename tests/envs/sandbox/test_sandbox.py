@@ -124,6 +124,32 @@ def test_statuses_written_ahead_are_not_taken_for_those_of_later_commands(sandbo
     assert shell.run("echo fine").stdout == b"fine\n"
 
 
+def test_a_shell_tells_that_memory_ran_out(sandbox: Sandbox) -> None:
+    shell = sandbox.shell()
+    result = shell.run("python3 -c 'x = bytearray(1 << 30); x[::4096] = bytes(len(x[::4096]))'; echo on")
+    assert result.out_of_memory or b"MemoryError" in result.stderr
+    assert not shell.run("true").out_of_memory
+
+
+def test_a_command_that_is_killed_takes_shells_along_and_they_begin_anew(sandbox: Sandbox) -> None:
+    shell = sandbox.shell()
+    shell.run("x=5")
+    assert sandbox.run("sleep 60", timeout=0.2).timed_out
+    assert shell.run('echo "[$x]"').stdout == b"[]\n"
+    shell.run("x=6")
+    sandbox.kill()
+    assert shell.run('echo "[$x]"').stdout == b"[]\n"
+
+
+def test_ended_orphans_leave_room_for_others(backend: Callable[..., Sandbox]) -> None:
+    with backend(Limits(processes=16)) as opened:
+        shell = opened.shell()
+        for _ in range(20):
+            assert shell.run("(true & true & true &)").status == 0
+            time.sleep(0.01)
+        assert shell.run("(true); echo fine").stdout == b"fine\n"
+
+
 def test_two_shells_live_side_by_side(sandbox: Sandbox) -> None:
     one, other = sandbox.shell(), sandbox.shell()
     one.run("x=1")

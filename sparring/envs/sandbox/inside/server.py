@@ -18,6 +18,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_CAPBSET_DROP, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 24, 22, 36, 38
 _SECCOMP_MODE_FILTER = 2
 _ANY_SIZE = 1 << 32  # the owner is trusted
+_MOST_HANDED = 16  # descriptors with one message
 _AT_ONCE = 1 << 18  # bytes of saved files in one write
 
 
@@ -78,10 +80,37 @@ class OwnProcesses(Processes):
         return self._started
 
     def receive(self) -> None:
-        select.select([self.wake], [], [])
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.wake, 4096)
-        self.reap()
+        self._wait(None)
+
+    def _wait(self, seconds: float | None, *others: int) -> list[int]:
+        """Wait so long for a child's end, collecting it, or for something to read from one of the others."""
+        ready = select.select([self.wake, *others], [], [], seconds)[0]
+        if self.wake in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self.wake, 4096)
+            self.reap()
+        return ready
+
+    def reap_until(self, descriptor: int) -> None:
+        """Collect ended children until there is something to read."""
+        while descriptor not in self._wait(None, descriptor):
+            pass
+
+    def end_of(self, job: int, seconds: float) -> dict[str, Any]:
+        """What is known of a job's end, after so many seconds at most; nothing where it goes on.
+
+        Raises:
+            SandboxFailed: there is no such job.
+        """
+        deadline = time.monotonic() + seconds
+        while job not in self.ended:
+            left = deadline - time.monotonic()
+            if job not in self.jobs.values():
+                raise SandboxFailed(f"no job {job} runs in this sandbox")
+            if left <= 0:
+                return {}
+            self._wait(left)
+        return self.ended.pop(job)
 
     def confine(self) -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -161,6 +190,7 @@ class ServedSandbox(KeptSandbox):
         version_1 = Path("/sys/fs/cgroup/memory")
         place = version_1 if version_1.is_dir() else version_1.parent
         self._group = ControlGroup(place, place)
+        self.kills = 0
 
     @property
     def keeper(self) -> OwnProcesses:
@@ -171,6 +201,10 @@ class ServedSandbox(KeptSandbox):
 
     def restart(self) -> None:
         raise SandboxFailed("this sandbox can't be cleaned from within")
+
+    def kill(self) -> None:
+        self.kills += 1
+        super().kill()
 
     def read(self, path: str, limit: int | None = None) -> bytes:
         with files.acting_as(self._processes.owner):
@@ -185,30 +219,106 @@ class ServedSandbox(KeptSandbox):
             yield from super().saved()
 
 
+class Owner:
+    """The other end of standard input and output, from which descriptors come too where it is a socket."""
+
+    def __init__(self) -> None:
+        self.handed: list[int] = []
+        self._arrived = bytearray()
+        self._socket: socket.socket | None = None
+        self._processes: OwnProcesses | None = None
+
+    def connect(self, address: str) -> socket.socket | None:
+        """The owner's socket at this path, None where there is none or it can't be reached."""
+        if not address:
+            return None
+        direct = socket.socket(socket.AF_UNIX)
+        try:
+            direct.connect(address)
+        except OSError:
+            direct.close()
+            return None
+        return direct
+
+    def listen(self, direct: socket.socket | None, processes: OwnProcesses) -> None:
+        """From now on speak over `direct` where there is one, and collect ended children while waiting."""
+        if direct is not None:
+            os.dup2(direct.fileno(), 0)
+            os.dup2(direct.fileno(), 1)
+            direct.close()
+        if stat.S_ISSOCK(os.fstat(0).st_mode):
+            self._socket = socket.socket(fileno=os.dup(0))
+        self._processes = processes
+
+    def read(self, size: int) -> bytes:
+        """Exactly so many bytes.
+
+        Raises:
+            EOFError: the owner is gone.
+        """
+        while len(self._arrived) < size:
+            if self._processes is not None:
+                self._processes.reap_until(0)
+            if self._socket is None:
+                chunk = os.read(0, 1 << 20)
+            else:
+                chunk, came, _, _ = socket.recv_fds(self._socket, 1 << 20, _MOST_HANDED, socket.MSG_CMSG_CLOEXEC)
+                self.handed += came
+            if not chunk:
+                raise EOFError("the owner is gone")
+            self._arrived.extend(chunk)
+        taken = bytes(memoryview(self._arrived)[:size])
+        del self._arrived[:size]
+        return taken
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Send all of this."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(1, rest) :]
+
+
 class Server:
     """Answers requests until the owner is gone.
 
     Args:
-        sandbox: what they are about.
+        sandbox: what they are about. owner: who asks.
     """
 
-    def __init__(self, sandbox: ServedSandbox) -> None:
+    def __init__(self, sandbox: ServedSandbox, owner: Owner) -> None:
         self._sandbox = sandbox
+        self._owner = owner
         self._shells: dict[int, BashShell] = {}
 
     def serve(self) -> None:
         """The loop."""
         while True:
-            request, data = frames.take(read, _ANY_SIZE)
+            request, data = frames.take(self._owner.read, _ANY_SIZE)
             try:
                 answer, content = getattr(self, "do_" + request.pop("do"))(data, **request)
             except (InvalidConfig, SandboxFailed, OSError) as error:
                 answer, content = described(error), b""
-            write(frames.pack(answer, content))
+            self._owner.write(frames.pack(answer, content))
 
     def do_run(self, data: bytes, **details: Any) -> tuple[dict[str, Any], bytes]:
-        """Run a command; `data` is what it reads."""
-        return outcome(self._sandbox.run(stdin=data, **details))
+        """Run a command; `data` is what it reads. Says too whether everything was killed for its sake."""
+        kills = self._sandbox.kills
+        header, content = outcome(self._sandbox.run(stdin=data, **details))
+        return {**header, "killed": self._sandbox.kills > kills}, content
+
+    def do_start(self, data: bytes, command: list[str]) -> tuple[dict[str, Any], bytes]:
+        """Start a program with the descriptors that came along."""
+        descriptors = self._owner.handed[:]
+        self._owner.handed.clear()
+        try:
+            return {"job": self._sandbox.keeper.start(command, self._sandbox.environment, descriptors)}, b""
+        finally:
+            for one in descriptors:
+                os.close(one)
+
+    def do_end(self, data: bytes, job: int, seconds: float) -> tuple[dict[str, Any], bytes]:
+        """How a started program ended, waiting for that so many seconds; nothing where it goes on."""
+        return self._sandbox.keeper.end_of(job, seconds), b""
 
     def do_type(self, data: bytes, shell: int, timeout: float) -> tuple[dict[str, Any], bytes]:
         """Run a command in a shell, which is opened on first use."""
@@ -242,10 +352,10 @@ class Server:
             for file in self._sandbox.saved():
                 waiting += frames.pack(frames.described(file), file.data)
                 if len(waiting) > _AT_ONCE:
-                    write(waiting)
+                    self._owner.write(waiting)
                     waiting.clear()
         finally:
-            write(waiting)
+            self._owner.write(waiting)
         return {}, b""
 
     def do_clear(self, data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -258,7 +368,7 @@ class Server:
 
     def do_load(self, data: bytes, files: int) -> tuple[dict[str, Any], bytes]:
         """Write so many saved files, which come in messages of their own, into the empty workspace."""
-        coming = (frames.file(*frames.take(read, _ANY_SIZE)) for _ in range(files))
+        coming = (frames.file(*frames.take(self._owner.read, _ANY_SIZE)) for _ in range(files))
         try:
             self._sandbox.load(coming)
         finally:
@@ -291,49 +401,11 @@ def described(error: Exception) -> dict[str, Any]:
     return {"error": "config" if isinstance(error, InvalidConfig) else "failed", "text": str(error)}
 
 
-_arrived = bytearray()  # from the owner, and not yet read
-
-
-def read(size: int) -> bytes:
-    """Exactly so many bytes from the owner.
-
-    Raises:
-        EOFError: the owner is gone.
-    """
-    while len(_arrived) < size:
-        chunk = os.read(0, 1 << 20)
-        if not chunk:
-            raise EOFError("the owner is gone")
-        _arrived.extend(chunk)
-    taken = bytes(memoryview(_arrived)[:size])
-    del _arrived[:size]
-    return taken
-
-
-def write(data: bytes | bytearray) -> None:
-    """Send the owner all of this."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(1, rest) :]
-
-
-def connected(address: str) -> socket.socket | None:
-    """The owner's socket at this path, None where there is none or it can't be reached."""
-    if not address:
-        return None
-    direct = socket.socket(socket.AF_UNIX)
-    try:
-        direct.connect(address)
-    except OSError:
-        direct.close()
-        return None
-    return direct
-
-
 def main() -> None:
     """Serve, as the first message says."""
     set_dumpable(False)
-    begin, _ = frames.take(read, 0)
+    owner = Owner()
+    begin, _ = frames.take(owner.read, 0)
     given = Limits(**begin["limits"])
     limits = {name: int(value) for name, value in begin["limits"].items()}
     processes: OwnProcesses
@@ -348,13 +420,10 @@ def main() -> None:
         sandbox.clear()
     os.chdir(begin["workspace"])
     try:
-        direct = connected(begin["direct"])
-        write(frames.pack({"direct": direct is not None}))
-        if direct is not None:
-            os.dup2(direct.fileno(), 0)
-            os.dup2(direct.fileno(), 1)
-            direct.close()
-        Server(sandbox).serve()
+        direct = owner.connect(begin["direct"])
+        owner.write(frames.pack({"direct": direct is not None}))
+        owner.listen(direct, processes)
+        Server(sandbox, owner).serve()
     except (EOFError, BrokenPipeError):  # the owner is gone
         processes.end_all()
         if not begin["contained"]:
