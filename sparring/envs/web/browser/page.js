@@ -129,10 +129,54 @@
     return element.childElementCount < 20 && [...element.children].every((child) => readsOn(child, settings));
   };
 
+  // Chromium's clipboard is one for all contexts of a browser. What is cut and copied here, by the agent or by the
+  // page's own `execCommand`, is noted as it is; it is pasted by `paste` alone, never out of that clipboard.
+  const MOST_COPIED = 100000;
+  const listened = new WeakSet();
+  let copied = null;
+  const selectedIn = (root) => {
+    const field = tame(root.activeElement ?? root.body);
+    if (field?.type === "password") return "";
+    const typed = field && typeof field.value === "string" && typeof field.selectionStart === "number";
+    return typed ? field.value.slice(field.selectionStart, field.selectionEnd) : String(root.getSelection());
+  };
+  const note = (event) => {
+    if (!event.isTrusted) return;
+    const text = event.defaultPrevented ? event.clipboardData.getData("text/plain") : selectedIn(event.currentTarget.document);
+    if (text || event.defaultPrevented) copied = text.slice(0, MOST_COPIED);
+  };
+  const listen = (root) => {
+    if (!root.defaultView || listened.has(root)) return;
+    listened.add(root);
+    for (const kind of ["cut", "copy"]) root.defaultView.addEventListener(kind, note);
+  };
+  // The innermost element with the focus, through frames of this origin and open shadows.
+  const focused = () => {
+    let one = document.activeElement ?? document.body;
+    for (let inner; (inner = one?.shadowRoot?.activeElement ?? one?.contentDocument?.activeElement); ) one = inner;
+    return one && tame(one);
+  };
+  let key = null;
+  const awaitKey = () => {
+    key = null;
+    focused()?.ownerDocument.defaultView.addEventListener("keydown", (event) => { key = event; }, { once: true, capture: true });
+    return true;
+  };
+  // Tells the page of a paste; returns whether it leaves the text to be inserted.
+  const paste = (text) => {
+    if (key?.defaultPrevented) return false;
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", text);
+    const told = { clipboardData, bubbles: true, cancelable: true, composed: true };
+    return focused()?.dispatchEvent(new ClipboardEvent("paste", told)) ?? false;
+  };
+
   const forget = () => { numbers = new WeakMap(); elements.clear(); next = 1; return true; };
   const look = (settings) => {
     if (settings.renumber) forget();
-    const found = [], limit = settings.text_chars;
+    const found = [], limit = settings.text_chars, taken = copied;
+    copied = null;
+    listen(document);
     let seen = 0, cut = false;
     const excluded = settings.exclude ? new Set(document.querySelectorAll(settings.exclude)) : new Set();
     const numbered = new Set();
@@ -156,6 +200,7 @@
         let inner = null;
         try { inner = element.contentDocument; } catch (error) { inner = null; }
         if (!emit({ ...quiet, name: inner ? "" : "of another origin", states: {} })) return;
+        if (inner) listen(inner);
         if (inner && inner.body) visit(inner.body, depth + 1, box[0] + element.clientLeft, box[1] + element.clientTop);
         return;
       }
@@ -208,7 +253,7 @@
     if (document.body) visit(document.body, 0, 0, 0);
     const root = document.scrollingElement || document.documentElement;
     return {
-      url: location.href.slice(0, 8000), title: brief(document.title, limit), nodes: found, cut,
+      url: location.href.slice(0, 8000), title: brief(document.title, limit), nodes: found, cut, copied: taken,
       scroll: root ? { up: root.scrollTop > 0, down: root.scrollTop + innerHeight < root.scrollHeight - 1 } : { up: false, down: false },
       size: [innerWidth, innerHeight],
     };
@@ -294,6 +339,6 @@
   const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   const turn = () => new Promise((done) => { const channel = new MessageChannel(); channel.port1.onmessage = done; channel.port2.postMessage(0); });
   globalThis.sparring = {
-    look, forget, title: () => brief(document.title, 80), locate, enter, choose, scroll, frame: () => frame().then(() => 1), turn: () => turn().then(() => 1),
+    look, forget, title: () => brief(document.title, 80), locate, enter, choose, scroll, awaitKey, paste, frame: () => frame().then(() => 1), turn: () => turn().then(() => 1),
   };
 })();

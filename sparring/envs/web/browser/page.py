@@ -291,7 +291,8 @@ class Browser(PageEnv):
         if not self._exposed:
             return replay
         clock = self.call(self.session.tab.evaluate("window.__sparringClock.save()"))
-        return Snapshot(replay.env_id, SnapshotKind.COPY, (self._state, clock, self.look.url, replay))
+        saved = (self._state, clock, self.session.copied, self.look.url, replay)
+        return Snapshot(replay.env_id, SnapshotKind.COPY, saved)
 
     def restore(self, snapshot: Snapshot) -> tuple[str, Info]:
         """Bring a saved state back; where the page then shows something else, by taking the actions again.
@@ -302,7 +303,7 @@ class Browser(PageEnv):
         if snapshot.kind is not SnapshotKind.COPY or snapshot.env_id != type(self).__name__:
             return super().restore(snapshot)
         saved: Any = snapshot.state
-        state, clock, url, replay = saved
+        state, clock, copied, url, replay = saved
         task, played, generator, text = replay.state
         self._restart(task)
         if self._exposed and self.look.url == url:
@@ -312,6 +313,7 @@ class Browser(PageEnv):
             self._show()
             if self._text == text and self._state == state:
                 self._played = list(played)
+                self.session.copied = copied
                 self.np_random.bit_generator.state = generator
                 return self.observe()
         return super().restore(replay)

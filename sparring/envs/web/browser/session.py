@@ -21,6 +21,7 @@ from sparring.errors import EnvFailed
 _ROUNDS = 8
 _LOOKS = 3
 _TYPED_AT_ONCE = 50
+_MODIFIER_BITS = {"Alt": 1, "Control": 2, "Shift": 8}
 _REASONS = {
     "gone": "there is no element with this number any more",
     "hidden": "this element is not shown now",
@@ -51,11 +52,14 @@ class Session:
         step_ms: how far a page's time goes on with each action; None leaves it real time.
     Attributes:
         renumbers: whether elements get new numbers with each look, in the order of the document.
+        copied: what was cut or copied last. Chromium's own clipboard is one for a whole browser, and nothing is ever
+            pasted from it.
     """
 
     def __init__(self, owner: Browsers, origins: Origins, limits: Limits, view: View, step_ms: int | None) -> None:
         self._owner, self._origins, self._limits, self._view, self._step_ms = owner, origins, limits, view, step_ms
         self.renumbers = False
+        self.copied = ""
         self._browser: Browser | None = None
         self._context: Any = None
         self._tabs: list[Tab] = []
@@ -242,6 +246,7 @@ class Session:
                 await self._settle(advance=False)
         else:
             raise PageFailed("the page never stands still: it is left again whenever it is looked at")
+        self.copied = self.copied if found["copied"] is None else str(found["copied"])
         titles = [found["title"]]
         if len(self._tabs) > 1:
             titles = [(await self._title(one))[:80] for one in self._tabs]
@@ -293,7 +298,7 @@ class Session:
         if isinstance(action, act.Select):
             return _REASONS.get(await tab.ask("choose", action.element, action.option))
         if isinstance(action, act.Press):
-            await tab.input(tab.page.keyboard.press(action.key))
+            await self._press(tab, action.key)
         elif isinstance(action, act.Scroll):
             dx, dy = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}[action.direction]
             return _REASONS.get(await tab.ask("scroll", action.element, dx, dy))
@@ -345,6 +350,25 @@ class Session:
             for start in range(0, len(action.text), _TYPED_AT_ONCE):  # each key is an input that may take its time
                 await tab.input(tab.page.keyboard.type(action.text[start : start + _TYPED_AT_ONCE]))
         return reason
+
+    async def _press(self, tab: Tab, key: str) -> None:
+        *modifiers, last = key.split("+") if key != "+" else [key]
+        if "Control" not in modifiers or last not in ("v", "V"):
+            await tab.input(tab.page.keyboard.press(key))
+            return
+        # Without its legacy code the key means no more to Chromium than to the page: nothing is pasted by it, in no
+        # frame. So the text is the session's own, or none.
+        bits = sum(_MODIFIER_BITS[one] for one in set(modifiers))
+        stroke = {"key": last, "code": "KeyV", "modifiers": bits}
+        for one in modifiers:
+            await tab.input(tab.page.keyboard.down(one))
+        await tab.ask("awaitKey")
+        for kind in ("rawKeyDown", "keyUp"):
+            await tab.send("Input.dispatchKeyEvent", {**stroke, "type": kind})
+        for one in reversed(modifiers):
+            await tab.input(tab.page.keyboard.up(one))
+        if "Alt" not in modifiers and await tab.ask("paste", self.copied):
+            await tab.input(tab.page.keyboard.insert_text(self.copied))
 
     async def _fill(self, tab: Tab, action: act.Fill) -> str | None:
         answer = await tab.ask("enter", action.element, action.text)

@@ -114,7 +114,7 @@ class MiniWoB(PageEnv):
         return instruction
 
     async def _start(self, seed: int, mode: str) -> tuple[Look, str]:
-        tab = self.session.tab
+        tab, self.session.copied = self.session.tab, ""
         await tab.input(tab.page.mouse.move(*_BESIDE))
         instruction = await tab.evaluate(
             f"(async () => {{ __sparringClock.restart(); document.activeElement?.blur(); scrollTo(0, 0); "
