@@ -259,6 +259,7 @@
     };
   };
 
+  const FREE = [0.3, 0.7, 0.1, 0.9].flatMap((x) => [0.5, 0.3, 0.7, 0.1, 0.9].map((y) => [x, y])).concat([0.3, 0.7, 0.1, 0.9].map((y) => [0.5, y]));
   const isShown = (element) => tame(element).checkVisibility({ visibilityProperty: true });
   const locate = (number, scroll) => {
     const element = elementOf(number);
@@ -274,14 +275,16 @@
     };
     let box = view();
     const outside = () => box[0] + box[2] / 2 < 0 || box[1] + box[3] / 2 < 0 || box[0] + box[2] / 2 >= innerWidth || box[1] + box[3] / 2 >= innerHeight;
-    const covered = () => {
-      const at = element.ownerDocument.elementFromPoint(box[0] + box[2] / 2, box[1] + box[3] / 2);
+    const covered = (x = 0.5, y = 0.5) => {
+      const at = element.ownerDocument.elementFromPoint(box[0] + box[2] * x, box[1] + box[3] * y);
       return element.ownerDocument === document && at && !tame(element).contains(at) && !tame(at).contains(element);
     };
     if (!scroll) return { x: box[0] + box[2] / 2, y: box[1] + box[3] / 2, width: box[2], height: box[3] };
     if (outside() || covered()) { element.scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" }); box = view(); }
     if (outside()) { element.scrollIntoView({ block: "center", inline: "center", behavior: "instant" }); box = view(); }
-    return { x: box[0] + box[2] / 2, y: box[1] + box[3] / 2, width: box[2], height: box[3] };
+    // Where another element lies over its middle, a part that is free: a click there is one on this element.
+    const [x, y] = covered() ? FREE.find((part) => !covered(...part)) ?? [0.5, 0.5] : [0.5, 0.5];
+    return { x: box[0] + box[2] * x, y: box[1] + box[3] * y, width: box[2], height: box[3] };
   };
 
   const announce = (element) => {

@@ -145,6 +145,16 @@ def test_what_is_hidden_is_neither_clicked_nor_filled(page: Page) -> None:
         assert info["no_op"] == "this element is not shown now" and not terminated and "secret" not in text
 
 
+def test_an_element_is_clicked_where_no_other_covers_it(page: Page) -> None:
+    style = "position:absolute;width:40px;height:40px"
+    env = page(
+        f"<button style='{style};left:81px;top:70px' onclick='document.title = \"Done\"'>One</button>"
+        f"<button style='{style};left:96px;top:68px' onclick='document.title = \"Other\"'>Two</button>"
+    )
+    env.reset(seed=0)
+    assert env.step(f"click[{number(env, 'button', 'One')}]")[1:3] == (1.0, True)
+
+
 def test_long_texts_are_typed_in_many_inputs() -> None:
     pytest.importorskip("playwright")
     inputs: list[str] = []
