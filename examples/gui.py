@@ -182,7 +182,8 @@ def main(demo: Demo) -> tuple[Report, list[Comparison]]:
     demo.out.mkdir(parents=True, exist_ok=True)
     train(demo, demonstrate(demo))
     report, comparisons, agents = score(demo)
-    print("\n" + report.to_markdown().split("\n## ")[0])
+    report.show(compared=False)
+    print()
     for one in comparisons:
         found = one.success.difference
         print(f"{one.agent} − {one.baseline}: {found.estimate:+.3f} [{found.low:+.3f}, {found.high:+.3f}] success")

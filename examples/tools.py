@@ -124,7 +124,8 @@ def main(demo: Demo) -> tuple[Report, list[Comparison]]:
     demo.out.parent.mkdir(parents=True, exist_ok=True)
     train(demo)
     report, comparisons = score(demo)
-    print("\n" + report.to_markdown().split("\n## ")[0])
+    report.show(compared=False)
+    print()
     print("What reinforcement learning has added in success, task by task, with 95 % intervals:\n")
     for one in comparisons:
         gain = one.success.difference

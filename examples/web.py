@@ -142,7 +142,8 @@ def main(demo: Demo) -> tuple[Report, list[Comparison]]:
     players = agents(demo)
     report, comparisons = score(demo, players)
     films = film(demo, players[-1])
-    print("\n" + report.to_markdown().split("\n## ")[0])
+    report.show(compared=False)
+    print()
     print("What learning by reward has added in success, task by task, with 95 % intervals:\n")
     for one in comparisons:
         gain = one.success.difference

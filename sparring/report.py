@@ -1,4 +1,4 @@
-"""What a benchmark found, as Markdown for people and as JSON."""
+"""What a benchmark found: Markdown to publish, JSON, and tables that fit a terminal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from sparring.play import printable
 from sparring.runs import write_atomic
 from sparring.statistics import Interval
 from sparring.summary import Comparison, Row
 
 _FEW_CLUSTERS = 20  # fewer, and a bootstrap over them covers too seldom
+_WIDE = 110  # columns of a terminal that the less important figures fit into as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,41 @@ class Report:
         lines += ["", self._reading()]
         return "\n".join(lines) + "\n"
 
-    def _reading(self) -> str:
-        """How to read the tables, and what their intervals hold for."""
+    def show(self, console: Console | None = None, *, compared: bool = True) -> None:
+        """Print the figures: in a terminal as tables that fit it, else, such as into a file or a pipe, as Markdown.
+
+        Args:
+            console: where to; standard output by default.
+            compared: whether to show the paired comparisons and how to read them, too.
+        """
+        console = console or Console()
+        if not console.is_terminal:
+            text = self.to_markdown()
+            console.file.write(text if compared else text.split("\n## ")[0] + "\n")
+            return
+        console.print(f"\n[bold]{_shown(self.title)}[/bold]")
+        console.print(_shown(_sentence(self.setting)), style="dim", highlight=False)
+        console.print()
+        console.print(_terminal_rows(self.rows, wide=console.width >= _WIDE))
+        for row in self.rows:
+            if row.errors:
+                found = f"{row.agent}: the environment failed in {row.errors} episodes, such as by {row.first_error}"
+                console.print(f"\n[red]{_shown(found)}[/red]", highlight=False)
+        if not compared:
+            return
+        for columns in _attempts(self.rows):
+            names = list(columns)[1:]
+            fit = max(1, (console.width - 20) // 25)  # a name folds, an interval of 23 characters doesn't
+            for first in range(0, len(names), fit):
+                console.print()
+                console.print(_terminal_table({name: columns[name] for name in ("agent", *names[first : first + fit])}))
+        if self.comparisons:
+            console.print(f"\n[bold]Against {_shown(self.comparisons[0].baseline)}, task by task[/bold]\n")
+            console.print(_terminal_pairs(self.comparisons, self.clusters, wide=console.width >= _WIDE))
+        console.print(f"\nBrackets are 95 % intervals over {self.clusters}. {self._over()}", highlight=False)
+
+    def _over(self) -> str:
+        """What the intervals are over, and whether that is enough."""
         most = max(self.rows, key=lambda row: row.tasks, default=None)
         if self.clusters == "tasks" or most is None:
             over = "Tasks count as independent: none names anything that it shares with others."
@@ -77,12 +116,16 @@ class Report:
             )
         if most is not None and 0 < most.effective_clusters < _FEW_CLUSTERS:
             over += f" From so few {self.clusters} intervals are too narrow."
+        return over
+
+    def _reading(self) -> str:
+        """How to read the tables, and what their intervals hold for."""
         return (
-            f"Brackets are 95 % intervals over {self.clusters}: Wilson's for success, bootstrap for means. {over} "
-            "Claims rest on the paired differences, not on whether two intervals overlap. An interval that is a point "
-            f"says that all {self.clusters} agreed, not that nothing else can happen. p is the exact sign test of "
-            f"{self.clusters} won against {self.clusters} lost: it asks how often, not by how much, so it may disagree "
-            "with the interval of the mean. Nothing is corrected for the number of comparisons."
+            f"Brackets are 95 % intervals over {self.clusters}: Wilson's for success, bootstrap for means. "
+            f"{self._over()} Claims rest on the paired differences, not on whether two intervals overlap. An interval "
+            f"that is a point says that all {self.clusters} agreed, not that nothing else can happen. p is the exact "
+            f"sign test of {self.clusters} won against {self.clusters} lost: it asks how often, not by how much, so it "
+            "may disagree with the interval of the mean. Nothing is corrected for the number of comparisons."
         )
 
     def save(self, folder: Path) -> None:
@@ -136,22 +179,32 @@ def _row_table(rows: Sequence[Row]) -> list[str]:
 
 
 def _correction_tables(rows: Sequence[Row]) -> list[str]:
-    """How answers changed from the first attempt to the last; nothing where no agent made attempts."""
+    lines = ["", "## Attempts"] if any(row.correction is not None for row in rows) else []
+    for columns in _attempts(rows):
+        cells = zip(*columns.values(), strict=True)
+        lines += ["", _line(list(columns)), _line(["---"] * len(columns)), *map(_line, cells)]
+    return lines
+
+
+def _attempts(rows: Sequence[Row]) -> list[dict[str, list[str]]]:
+    """How answers changed from the first attempt to the last, as columns; nothing where no agent made attempts."""
     tried = [(row.agent, row.correction) for row in rows if row.correction is not None]
     if not tried:
         return []
     most = max(len(one.accuracy) for _, one in tried)
-    head = ("agent", *(f"t{at}" for at in range(1, most + 1)))
-    changes = ("agent", "delta", "wrong to right", "right to wrong", "copied", "edit distance")
-    lines = ["", "## Attempts", "", _line(head), _line(["---"] * len(head))]
-    for agent, one in tried:
-        missing = [None] * (most - len(one.accuracy))
-        lines.append(_line((agent, *map(_interval, (*one.accuracy, *missing)))))
-    lines += ["", _line(changes), _line(["---"] * len(changes))]
-    for agent, one in tried:
-        figures = map(_interval, (one.wrong_to_right, one.right_to_wrong, one.copied, one.edit_distance))
-        lines.append(_line((agent, _interval(one.delta, signed=True), *figures)))
-    return lines
+    agents = [agent for agent, _ in tried]
+    accuracy = {
+        f"t{at + 1}": [_interval(one.accuracy[at] if at < len(one.accuracy) else None) for _, one in tried]
+        for at in range(most)
+    }
+    changes = {
+        "delta": [_interval(one.delta, signed=True) for _, one in tried],
+        "wrong to right": [_interval(one.wrong_to_right) for _, one in tried],
+        "right to wrong": [_interval(one.right_to_wrong) for _, one in tried],
+        "copied": [_interval(one.copied) for _, one in tried],
+        "edit distance": [_interval(one.edit_distance) for _, one in tried],
+    }
+    return [{"agent": agents, **accuracy}, {"agent": agents, **changes}]
 
 
 def _pair_table(comparisons: Sequence[Comparison], clusters: str) -> list[str]:
@@ -176,6 +229,52 @@ def _pair_table(comparisons: Sequence[Comparison], clusters: str) -> list[str]:
             )
         )
     return lines
+
+
+def _shown(text: str) -> str:
+    """As it is, for a terminal, which obeys no character of it, and for rich, which finds no markup in it."""
+    return escape(printable(text))
+
+
+def _terminal_table(columns: Mapping[str, Sequence[str]]) -> Table:
+    """Columns with their cells; the names of the first fold where there is no room, figures never."""
+    first, *others = columns
+    head = (Column(first, overflow="fold"), *(Column(name, justify="right", no_wrap=True) for name in others))
+    table = Table(*head, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*map(_shown, cells))
+    return table
+
+
+def _terminal_rows(rows: Sequence[Row], *, wide: bool) -> Table:
+    """What tells agents apart; the Markdown has it all."""
+    columns = {
+        "agent": [row.agent for row in rows],
+        "score": [_interval(row.score) for row in rows],
+        "success": [_interval(row.success) for row in rows],
+        "turns": [_number(row.turns, 1) for row in rows],
+    }
+    if any(row.env_steps > row.turns for row in rows):  # a search looks at more than it plays
+        columns["env steps"] = [_number(row.env_steps, 0) for row in rows]
+    if wide:
+        columns["return"] = [_interval(row.total_reward) for row in rows]
+        columns["tokens"] = [_number(row.sampled_tokens, 0) for row in rows]
+        columns["s/episode"] = [_seconds(row.seconds) for row in rows]
+    return _terminal_table(columns)
+
+
+def _terminal_pairs(comparisons: Sequence[Comparison], clusters: str, *, wide: bool) -> Table:
+    columns = {
+        "agent": [one.agent for one in comparisons],
+        "score difference": [_interval(one.score.difference, signed=True) for one in comparisons],
+        "success difference": [_interval(one.success.difference, signed=True) for one in comparisons],
+    }
+    if wide:
+        columns[f"{clusters} won / lost / tied"] = [
+            f"{one.score.wins} / {one.score.losses} / {one.score.ties}" for one in comparisons
+        ]
+        columns["p"] = [_p_value(one.score.p_value) for one in comparisons]
+    return _terminal_table(columns)
 
 
 def _line(cells: Sequence[object]) -> str:

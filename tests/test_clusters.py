@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import sparring
 from sparring import trajectories
@@ -166,3 +169,32 @@ def report_of_three_products() -> Report:
 def test_the_report_says_what_its_intervals_are_over() -> None:
     # Rewrite the file with the text that a failure shows, once the change is meant.
     assert report_of_three_products().to_markdown() == (GOLDEN / "report_of_three_products.md").read_text()
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_terminal_is_shown_tables_that_fit_it(width: int) -> None:
+    report = report_of_three_products()
+    screen = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=width)
+    report.show(screen)
+    out = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, out.splitlines())) <= width
+    for figure in ("0.917 [0.500, 1.000]", "+0.542 [+0.250, +0.625]", "From so few products"):
+        assert figure in " ".join(out.split())
+    assert ("s/episode" in out) == ("3 / 0 / 0" in out) == (width == 200)
+    report.show(few := Console(file=io.StringIO(), force_terminal=True, width=width), compared=False)
+    assert "task by task" not in few.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_pipe_is_given_the_markdown() -> None:
+    report = report_of_three_products()
+    report.show(pipe := Console(file=io.StringIO(), width=40))
+    assert pipe.file.getvalue() == report.to_markdown()  # type: ignore[attr-defined]
+
+
+def test_names_cannot_command_the_terminal_that_a_report_is_shown_on() -> None:
+    report = report_of_three_products()
+    row = replace(report.rows[0], agent="[red]a\x1b[2J", errors=1, first_error="b\x1b]0;c\x07 [/red]")
+    screen = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=120)
+    replace(report, rows=(row,), comparisons=()).show(screen)
+    out = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert not set(out) & set("\x1b\x07") and "[red]a\\x1b[2J" in out and "[/red]" in out
