@@ -11,6 +11,7 @@ import gymnasium
 from sparring.types import ActionSet
 
 HELP = "Type an action, the number of one, :actions to list them again, or :quit."
+HELP_WITHOUT_NUMBERS = "Type an action, :actions to list them again, or :quit."
 
 # Control characters but tab and newline, marks that turn the direction of writing, and lone surrogates, which can't
 # be encoded: an observation may hold any of them, and a terminal would obey them.
@@ -27,13 +28,21 @@ def describe_actions(actions: ActionSet | None) -> str:
     if actions is None:
         return "  (anything goes)"
     lines = [f"  {form.prefix}…{form.suffix}" for form in actions.forms]
-    lines += [f"  {number:>3}  {choice}" for number, choice in enumerate(actions.choices, 1)]
+    if _numbered(actions):
+        lines += [f"  {number:>3}  {choice}" for number, choice in enumerate(actions.choices, 1)]
+    elif actions.choices:
+        lines.append("  " + " ".join(actions.choices))
     return "\n".join(lines) or "  (nothing is admissible)"
+
+
+def _numbered(actions: ActionSet | None) -> bool:
+    """Whether a number stands for a choice: not where choices are numbers themselves, such as guesses."""
+    return actions is not None and not any(choice.isdecimal() for choice in actions.choices)
 
 
 def resolve(typed: str, actions: ActionSet | None) -> str:
     """The action meant: a number stands for the choice with that number, anything else for itself."""
-    if actions is not None and typed.isdigit() and 1 <= int(typed) <= len(actions.choices):
+    if actions is not None and _numbered(actions) and typed.isdecimal() and 1 <= int(typed) <= len(actions.choices):
         return actions.choices[int(typed) - 1]
     return typed
 
@@ -65,7 +74,14 @@ def play(
     def tell(text: str) -> None:
         show(printable(text))
 
-    tell(HELP)
+    def help() -> str:
+        return HELP if actions is None or _numbered(actions) else HELP_WITHOUT_NUMBERS
+
+    actions = info.get("actions")
+    tell(help())
+    task = str(info.get("instruction", "")).strip()
+    if task and task not in text:  # a policy is told it in its prompt
+        tell("\n" + task)
     total = 0.0
     while True:
         tell("\n" + text.replace(" [SEP] ", "\n"))
@@ -74,7 +90,7 @@ def play(
         try:
             typed = ask("> ").strip()
             while typed in ("", ":actions", ":help"):
-                tell(HELP if typed != ":actions" else describe_actions(actions))
+                tell(help() if typed != ":actions" else describe_actions(actions))
                 typed = ask("> ").strip()
         except (EOFError, KeyboardInterrupt):
             typed = ":quit"

@@ -62,3 +62,36 @@ def test_actions_are_listed() -> None:
     assert describe_actions(actions).splitlines() == ["  search[…]", "    1  back"]
     assert (resolve("1", actions), resolve("2", actions), resolve("1", None)) == ("back", "2", "1")
     assert "anything" in describe_actions(None)
+
+
+def test_the_task_is_told_where_the_observation_does_not_tell_it() -> None:
+    class Told(Copy):
+        where = ""
+
+        def reset(self, **given: object) -> tuple[str, dict[str, object]]:  # type: ignore[override]
+            text, info = super().reset(**given)  # type: ignore[arg-type]
+            return self.where + text, {**info, "instruction": "Tick the lamp."}
+
+    class Twice(Told):
+        where = "Instruction: Tick the lamp. "
+
+    for env in (Told(), Twice()):
+        shown: list[str] = []
+        play(env, ask=keys(), show=shown.append)
+        assert "".join(shown).count("Tick the lamp.") == 1
+
+
+def test_actions_that_are_numbers_mean_themselves() -> None:
+    guesses = ActionSet(("0", "50", "99"))
+    assert [resolve(typed, guesses) for typed in ("0", "1", "50")] == ["0", "1", "50"]
+    assert describe_actions(guesses) == "  0 50 99"
+    assert resolve("²", ActionSet(("left", "right"))) == "²"  # a digit to Unicode, but no number
+
+    class Guess(Copy):
+        def reset(self, **given: object) -> tuple[str, dict[str, object]]:  # type: ignore[override]
+            text, info = super().reset(**given)  # type: ignore[arg-type]
+            return text, {**info, "actions": guesses}
+
+    shown: list[str] = []
+    play(Guess(), ask=keys(), show=shown.append)
+    assert "the number of one" not in shown[0]
