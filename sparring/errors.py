@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -70,7 +71,7 @@ class ContextFull(SparringError, RuntimeError):
 def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> UnknownName:
     """Build the error for a `kind` called `name` that is not among `known`, naming the nearest ones."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.4)
+    near = _nearest(str(name), names)
     if near:
         advice = "Did you mean " + " or ".join(f'"{candidate}"' for candidate in near) + "?"
     elif names:
@@ -78,6 +79,21 @@ def unknown(kind: str, name: object, known: Iterable[str], hint: str = "") -> Un
     else:
         advice = f"No {kind} is known here."
     return UnknownName(" ".join(part for part in (f'no {kind} "{name}".', advice, hint) if part))
+
+
+def _nearest(name: str, names: list[str]) -> list[str]:
+    """Those at most three that a slip of the keyboard could have meant, the nearest first."""
+    cores: dict[str, list[str]] = {}
+    for candidate in names:
+        cores.setdefault(_core(candidate), []).append(candidate)
+    near = difflib.get_close_matches(_core(name), cores, n=3, cutoff=0.6)
+    return [candidate for core in near for candidate in cores[core]][:3]
+
+
+def _core(name: str) -> str:
+    """An id without namespace and version, which many share, so that they would make any two look near."""
+    id = re.fullmatch(r"(?:[\w.-]+/)?([\w.-]+)-v\d+", name)
+    return (id[1] if id else name).casefold()
 
 
 def need(module: str, extra: str) -> ModuleType:

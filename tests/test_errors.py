@@ -43,6 +43,11 @@ def test_an_unknown_name_gets_the_nearest_or_what_there_is() -> None:
     assert str(unknown("expert", "Maze", (), "It has none.")) == (
         'no expert "Maze". No expert is known here. It has none.'
     )
+    ids = ["sparring/WebShop-v1", "sparring/Gem-v1", "acme/Maze-v1"]
+    assert 'Did you mean "sparring/WebShop-v1"?' in str(unknown("environment", "webshop", ids))
+    # What all ids share makes none of them near.
+    assert "Did you mean" not in str(unknown("environment", "sparring/Nope-v1", ids))
+    assert "Did you mean" not in str(unknown("command", "nonsense", ["envs", "bench"]))
     assert isinstance(unknown("task", 7, ["one"]), UnknownName)
 
 
