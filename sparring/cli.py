@@ -7,9 +7,10 @@ import inspect
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -17,6 +18,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from sparring.errors import SparringError, unknown
+
+EnvId = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
 
 TRAINERS = {
     "sft": "imitation of trajectories",
@@ -60,21 +63,29 @@ Each command has --help with examples.
 
 
 def _envs() -> None:
-    """List the registered environments.
+    """List the registered environments: their splits, determinism, snapshots and limit of turns.
 
     Example:
         sparring envs
     """
-    from sparring.registration import describe, env_ids, load_plugins, wrapper_names
+    from sparring.registration import PluginWarning, describe, env_ids, load_plugins, wrapper_names
 
+    # Without frames, so that each environment has one line in a terminal of 80 columns.
     table = Table(
-        Column("id", no_wrap=True), "splits", "deterministic", "snapshots", "turn limit", title="Environments"
+        *(Column(name, no_wrap=True) for name in ("id", "splits", "deterministic", "snapshots", "turns")),
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
     )
-    for id in env_ids():
+    broken: list[str] = []
+    with warnings.catch_warnings():  # said below the table instead
+        warnings.simplefilter("ignore", PluginWarning)
+        ids = env_ids()
+    for id in ids:
         try:
             found = describe(id)
         except Exception as error:  # one that does not import must not hide the others
-            table.add_row(id, f"[red]does not import: {type(error).__name__}: {escape(str(error))}[/red]")
+            broken.append(f"{id} does not import: {type(error).__name__}: {error}")
             continue
         kind = getattr(found.cls, "snapshot_kind", None)
         table.add_row(
@@ -86,13 +97,15 @@ def _envs() -> None:
         )
     console = Console()
     console.print(table)
-    console.print("Wrappers: " + ", ".join(wrapper_names()))
+    console.print("\nWrappers: " + ", ".join(wrapper_names()))
     for name, reason in load_plugins().items():
-        console.print(f"[red]plug-in {name} failed to load:[/red] {escape(reason)}")
+        broken.append(f"plug-in {name} failed to load: {reason}")
+    for what in broken:
+        console.print(escape(what), style="red", highlight=False)
 
 
 def _play(
-    env: tyro.conf.Positional[str],
+    env: EnvId,
     /,
     seed: int = 0,
     split: str | None = None,
@@ -107,7 +120,7 @@ def _play(
         sparring play WebShop-v1 --options observation_mode text_rich
 
     Args:
-        env: A registered id.
+        env: A registered id, such as WebShop-v1; `sparring envs` lists them.
         seed: Seed of the episode.
         split: Draw the task from this split.
         task: Play this task.
@@ -125,7 +138,7 @@ def _play(
 
 
 def _bench(
-    env: tyro.conf.Positional[str],
+    env: EnvId,
     /,
     agents: str = "random,oracle",
     split: str = "test",
@@ -151,7 +164,7 @@ def _bench(
         sparring bench WebShop-v1 --agents openai:qwen3@http://localhost:8000/v1 --tasks 50 --out runs/qwen3
 
     Args:
-        env: A registered id.
+        env: A registered id, such as WebShop-v1; `sparring envs` lists them.
         agents: Names separated by commas: random, oracle, expert:RATE, first-hit, a run folder,
             search:METHOD:AGENT, hf:FOLDER,
             openai:MODEL@URL, or module:attribute of your own; each may name wrappers: random+webshop-index.
@@ -190,12 +203,12 @@ def _bench(
     except KeyboardInterrupt:
         print(f"\nStopped. What ended is kept: add --out {folder} --resume to the same command to go on.")
         raise
-    print(report.to_markdown())
-    print(f"\nThe report and all episodes are in {folder}")
+    report.show()
+    print(f"\nThe report, with all figures and how to read them, and all episodes are in {folder}")
 
 
 def _search(
-    env: tyro.conf.Positional[str],
+    env: EnvId,
     /,
     agent: str = "random",
     method: str = "mcts",
@@ -221,7 +234,7 @@ def _search(
         sparring search WebShop-v1 --agent hf:smollm2 --method r-mcts@evaluator=debate@outcome=hidden
 
     Args:
-        env: A registered id.
+        env: A registered id, such as WebShop-v1; `sparring envs` lists them.
         agent: What proposes the actions, named as for `sparring bench`.
         method: mcts, agent-q, agent-r, lats, r-mcts, rest-mcts, best-first, beam or best-of-n, and settings behind it:
             budgets (@simulations=50, @env_steps=, @tokens=, @seconds=), @samples=, @children=, @max_depth=, @width=,
@@ -288,7 +301,7 @@ def _trees(
         print(text)
 
 
-def _check(env: tyro.conf.Positional[str], /, options: dict[str, str] | None = None) -> None:
+def _check(env: EnvId, /, options: dict[str, str] | None = None) -> None:
     """Run every conformance check on an environment; exits 1 if one fails.
 
     Examples:
@@ -296,7 +309,7 @@ def _check(env: tyro.conf.Positional[str], /, options: dict[str, str] | None = N
         sparring check acme/Maze-v1 --options size 5
 
     Args:
-        env: A registered id.
+        env: A registered id, such as WebShop-v1; `sparring envs` lists them.
         options: Keyword arguments of the environment, as name value pairs.
     """
     from sparring.settings import EnvConfig
@@ -475,8 +488,23 @@ def run(arguments: Sequence[str]) -> None:
         raise unknown("command", command, (*simple, *nested), "`sparring --help` lists them.")
 
 
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A plug-in that fails is for its user to mend: where in our code we noticed says nothing."""
+    from sparring.registration import PluginWarning
+
+    if issubclass(category, PluginWarning):
+        return f"warning: {message}\n"
+    return _usual_format(message, category, filename, lineno, line)
+
+
+_usual_format = warnings.formatwarning
+
+
 def main() -> None:
     """Entry point of the `sparring` command: errors are one line on standard error, exit status 2."""
+    warnings.formatwarning = _format_warning
     try:
         run(sys.argv[1:])
     except SparringError as error:

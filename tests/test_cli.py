@@ -8,8 +8,10 @@ import sys
 import pytest
 
 import sparring
-from sparring.cli import main, run
+from sparring import cli
+from sparring.cli import TRAINERS, main, run
 from sparring.errors import MissingExtra, UnknownName
+from sparring.registration import PluginWarning, env_ids
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,34 @@ def test_envs_lists_what_is_registered(capsys: pytest.CaptureFixture[str], monke
     out = capsys.readouterr().out
     assert "sparring/WebShop-v1" in out
     assert "does not import" in out  # one broken entry hides no other
+
+
+def test_each_environment_has_one_line_in_a_usual_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run(["envs"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("sparring/")]
+    assert len(lines) == sum(id.startswith("sparring/") for id in env_ids())
+    assert [line.split() for line in lines if "WebShop-v1" in line] == [
+        ["sparring/WebShop-v1", "train,", "dev,", "test", "yes", "copy", "100"]
+    ]
+
+
+@pytest.mark.parametrize("trainer", list(TRAINERS))
+def test_help_of_a_trainer_shows_commands_as_they_are_typed(trainer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["train", trainer, "--help"])
+    out = capsys.readouterr().out
+    assert "\nExamples:\n    sparring train " in out
+    assert f"    sparring train {trainer} --" in out
+    assert "python -m" not in out
+
+
+def test_a_plug_in_that_fails_is_named_in_one_line() -> None:
+    said = cli._format_warning(PluginWarning("the plug-in bad failed"), PluginWarning, "registration.py", 133)
+    assert said == "warning: the plug-in bad failed\n"
+    assert "x.py:7: UserWarning: else" in cli._format_warning(UserWarning("else"), UserWarning, "x.py", 7)
 
 
 def test_importing_sparring_brings_nothing_heavy() -> None:

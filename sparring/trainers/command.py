@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from sparring.errors import InvalidConfig, SparringError
 from sparring.runs import RunFolder, from_plain, unknown_run
+from sparring.trainers.session import command_of
 
 ConfigT = TypeVar("ConfigT", bound=Any)
 
@@ -47,7 +48,9 @@ def parse(kind: type[ConfigT], trainer: str, arguments: Sequence[str], descripti
         source = RunFolder(known.run).config_path
         if not source.exists():
             raise unknown_run(known.run, "To begin one, leave out --resume.")
-    program = f"sparring train {trainer}"
+    program = command_of(trainer)
+    if description:
+        description = _with_examples(description, trainer)
     if source is None:
         return tyro.cli(kind, args=rest, prog=program, description=description)
     stored = _read(kind, trainer, source)
@@ -55,6 +58,15 @@ def parse(kind: type[ConfigT], trainer: str, arguments: Sequence[str], descripti
     bare = replace(stored, env=replace(stored.env, options={}))
     parsed = tyro.cli(kind, args=rest, prog=program, description=description, default=bare)
     return parsed if parsed.env.options else replace(parsed, env=replace(parsed.env, options=stored.env.options))
+
+
+def _with_examples(description: str, trainer: str) -> str:
+    """The docstring of a trainer's module as help: its commands as one types them, under a heading."""
+    lines = description.replace(f"python -m sparring.trainers.{trainer}", command_of(trainer)).splitlines()
+    first = next((at for at, line in enumerate(lines) if line.startswith("    ")), None)
+    if first is not None:
+        lines.insert(first, "Examples:")
+    return "\n".join(lines)
 
 
 def run_command(

@@ -73,6 +73,7 @@ class Evaluator:
         row: dict[str, float] = {}
         with session.timed("eval", counted=False):
             for name, policy in self._policies.items():
+                session.show(f"evaluating, {name}")
                 policy.weights_changed()
                 found = evaluate(policy, self._pool, self._starts, self._setting)
                 row[f"eval_{name}_score"] = found.score

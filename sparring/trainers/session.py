@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -132,6 +133,7 @@ class Session:
             console=Console(),
         )
         self._bar = self._progress.add_task(run.path.name, total=1.0, step=self.step, status="")
+        self._progress.update(self._bar, completed=min(self._used(self.step), 1.0))  # of a resumed run: not nothing
 
     def _restore(self) -> None:
         latest = self.run.latest_checkpoint()
@@ -209,6 +211,10 @@ class Session:
                 if value is not None and name != "step":
                     self._writer.add_scalar(name, value, self.step)
 
+    def show(self, status: str) -> None:
+        """Say beside the progress bar what is going on, until the step is logged."""
+        self._progress.update(self._bar, step=self.step, status=status)
+
     def say(self, text: str) -> None:
         """Print a line above the progress bar."""
         self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -245,7 +251,7 @@ class Session:
         else:
             why, more = "Out of time", f" --max-seconds {2 * (self.loop.max_seconds or 0):g}"
         self.say(f"{why} after step {self.step} ({self.seconds:.0f} s of training): {self.run.path}")
-        self.say(f"Go on with: sparring train {self._trainer} --run {self.run.path} --resume{more}")
+        self.say(f"Go on with: {command_of(self._trainer)} --run {self.run.path} --resume{more}")
 
     # Interrupts
 
@@ -268,6 +274,14 @@ class Session:
             raise KeyboardInterrupt
         self._stop_asked.set()
         self.say("Finishing this step, then saving. Once more to quit at once.")
+
+
+def command_of(trainer: str) -> str:
+    """What a shell is told to run a trainer: ours are `sparring train NAME`, one in a file of its own is that file."""
+    script = Path(sys.argv[0])
+    if script.suffix == ".py" and script.stem == trainer and script.resolve().parent != Path(__file__).resolve().parent:
+        return f"python {script}"
+    return f"sparring train {trainer}"
 
 
 def entropy(seed: int, step: int, purpose: str) -> list[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.progress import Progress, TaskID
 
 from sparring.cli import run as sparring
 from sparring.errors import InvalidConfig, UnknownName
@@ -17,7 +18,7 @@ from sparring.settings import EnvConfig
 from sparring.trainers import grpo, sft
 from sparring.trainers.command import parse
 from sparring.trainers.optim import OptimConfig, learning_rate
-from sparring.trainers.session import LoopConfig, Session, cpu_threads, entropy
+from sparring.trainers.session import LoopConfig, Session, command_of, cpu_threads, entropy
 
 
 def test_flags_of_both_levels() -> None:
@@ -38,6 +39,21 @@ def test_flags_of_both_levels() -> None:
         agent=replace(grpo.Config().agent, constrained=False),
         advantage="rloo",
     )
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ("/usr/bin/sparring", "sparring train reinforce"),
+        ("mine/reinforce.py", "python mine/reinforce.py"),  # `sparring train` would not know it
+        (grpo.__file__.replace("grpo", "reinforce"), "sparring train reinforce"),  # python -m sparring.trainers.…
+    ],
+)
+def test_a_trainer_of_a_file_of_its_own_is_run_by_that_file(
+    argv: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [argv])
+    assert command_of("reinforce") == expected
 
 
 def test_settings_of_a_file_and_of_the_run_to_continue(tmp_path: Path) -> None:
@@ -111,6 +127,33 @@ def test_a_budget_of_seconds_leaves_evaluation_out(tmp_path: Path, monkeypatch: 
         (8, 100, None),
         (12, 100, None),
     ]
+
+
+def test_the_bar_tells_what_is_going_on_and_where_a_resumed_run_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[float, int, str]] = []
+    usual = Progress.update
+
+    def update(bar: Progress, task: TaskID, **fields: object) -> None:
+        usual(bar, task, **fields)  # type: ignore[arg-type]
+        one = bar.tasks[0]
+        drawn.append((one.completed, one.fields["step"], one.fields["status"]))
+
+    monkeypatch.setattr(Progress, "update", update)
+    run = RunFolder.create(tmp_path / "run", "sft", sft.Config())
+    session = Session("sft", run, LoopConfig(steps=4, checkpoint_every=2))
+    for step in session.steps():
+        session.show("evaluating, greedy")
+        session.log({}, status="loss 1")
+        session.save_if_due(lambda folder: None)
+        if step == 2:
+            break
+    evaluating, logged = (0, 1, "evaluating, greedy"), (0.25, 1, "loss 1")
+    assert drawn[1:3] == [evaluating, logged]
+    drawn.clear()
+    Session("sft", run, LoopConfig(steps=4))
+    assert drawn == [(0.5, 2, "")]
 
 
 def test_threads_by_the_size_of_the_model_and_only_while_training() -> None:
