@@ -1,7 +1,8 @@
 """Train an agent on WebShop on the CPU, from poor demonstrations to reinforcement learning, and score it.
 
     make demo                                     # the same as: python examples/demo.py
-    python examples/demo.py --rl-seconds 900      # longer
+    python examples/demo.py --rl-seconds 900 --out runs/longer
+    python examples/demo.py --rl-seconds 900 --resume   # go on with a demo that has ended, and score it again
     python examples/demo.py --catalogue shop1000  # on a catalogue of your own (see docs/webshop.md)
 
 A demonstrator that errs at two steps of five plays the training goals. A model of a few hundred thousand weights
@@ -21,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
+from rich.progress import Progress
 
 from sparring.agents.load import Agent, load_agent
 from sparring.bench import BenchConfig, bench
@@ -92,10 +94,14 @@ def reinforcement(demo: Demo) -> list[str]:
 
 
 def command(arguments: Sequence[str], resume: bool) -> list[str]:
-    """A `sparring train` command line for this interpreter; a run that is continued has its settings already."""
+    """A `sparring train` command line for this interpreter; a run that is continued has its settings, but for its end.
+
+    Given more seconds than it had, it goes on; given fewer, it stays as it is.
+    """
     trainer, flag, folder, *settings = arguments
-    begun = resume and (Path(folder) / "config.toml").exists()
-    return [sys.executable, "-m", "sparring", "train", trainer, flag, folder, *(("--resume",) if begun else settings)]
+    if resume and (Path(folder) / "config.toml").exists():
+        settings = ["--resume", "--max-seconds", settings[settings.index("--max-seconds") + 1]]
+    return [sys.executable, "-m", "sparring", "train", trainer, flag, folder, *settings]
 
 
 def train(demo: Demo, data: Path) -> None:
@@ -142,15 +148,17 @@ def demonstrate(demo: Demo) -> Path:
     if not (demo.resume and path.exists()):
         options = {"catalogue": str(demo.catalogue)} if demo.catalogue else {}
         env = EnvConfig(options=options, wrappers=WRAPPERS, max_turns=demo.max_turns)
-        print(f"Playing {demo.demonstrations} demonstrations on training goals …", flush=True)
-        played = collect.demonstrate(
-            env,
-            f"expert:{demo.error_rate}",
-            Setting(env.full_id, WRAPPERS),
-            episodes=demo.demonstrations,
-            split="train",
-            seed=demo.seed,
-        )
+        with Progress() as progress:
+            bar = progress.add_task("demonstrations on training goals", total=demo.demonstrations)
+            played = collect.demonstrate(
+                env,
+                f"expert:{demo.error_rate}",
+                Setting(env.full_id, WRAPPERS),
+                episodes=demo.demonstrations,
+                split="train",
+                seed=demo.seed,
+                on_finish=lambda _: progress.advance(bar),
+            )
         trajectories.write(path, played)
     return path
 
@@ -171,8 +179,8 @@ def score(demo: Demo) -> tuple[Report, list[Comparison]]:
     options = {"catalogue": str(demo.catalogue)} if demo.catalogue else {}
     config = BenchConfig(EnvConfig(options=options, max_turns=demo.max_turns), "test", demo.test_goals)
     players = agents(demo)
-    # A folder for each checkpoint that was reached: a run that was trained further is played afresh.
-    reached = players[-1].source.rpartition("/")[2]
+    # A folder for the checkpoints that were reached: after training further all is played afresh.
+    reached = "-".join(player.source.rpartition("/")[2] for player in players if player.name in (IMITATION, LONG, RL))
     folder = demo.out / "bench" / reached
     report, found = None, []
     for rival in (f"{LONG} (sampled)", f"{LONG} (greedy)", DEMONSTRATOR, HEURISTIC):
@@ -229,18 +237,30 @@ def main(demo: Demo) -> tuple[Report, list[Comparison]]:
     train(demo, demonstrate(demo))
     report, comparisons = score(demo)
     picture = draw(demo, report)
-    print("\n" + report.to_markdown().split("\n## ")[0])
+    report.show(compared=False)
+    print()
     row = report.rows[0]
     print("Difference in score and in success, goal by goal, with 95 % intervals")
     print(f"over the {row.clusters} {report.clusters} that the {row.tasks} goals are about:\n")
-    for one in comparisons:
-        print(f"  {one.agent} − {one.baseline}: {interval(one.score)} score, {interval(one.success)} success")
+    for rival in dict.fromkeys(one.baseline for one in comparisons):
+        print(f"  {RL} − {rival}:")
+        for one in comparisons:
+            if one.baseline == rival:
+                way = "sampled" if one.agent == f"{RL} (sampled)" else "greedy"
+                print(f"    {way:<7}  {interval(one.score)} score, {interval(one.success)} success")
     updates, usual = RunFolder.open(demo.out).metrics()[-1]["step"], QUIET_RATE * demo.rl_seconds
     if updates < usual / 2:
-        print(f"\nThis machine was too busy or too slow for the table to say much: RL got to {updates} updates in its")
-        print(f"{demo.rl_seconds:.0f} s, where two quiet cores get to {usual:.0f} or more. The command below goes on.")
+        print("\nThis machine was too busy or too slow for the table to say much: RL got to")
+        print(f"{updates} updates in its {demo.rl_seconds:.0f} s, where two quiet cores get to {usual:.0f} or more.")
+        print("The command below goes on.")
     print(f"\nLearning curve: {picture}. It took {time.monotonic() - began:.0f} s in all.")
-    print(f"Go on with: sparring train grpo --run {demo.out} --max-seconds {2 * demo.rl_seconds:.0f} --resume")
+    # Whatever else was chosen must be named again, or it would score the same models otherwise.
+    chosen = "".join(
+        f" --{name.replace('_', '-')} {getattr(demo, name)}"
+        for name in ("out", "seed", "catalogue", "imitation_seconds", "error_rate", "test_goals", "max_turns")
+        if getattr(demo, name) != getattr(Demo, name)
+    )
+    print(f"Train on and score again: python examples/demo.py --resume --rl-seconds {2 * demo.rl_seconds:.0f}{chosen}")
     return report, comparisons
 
 
