@@ -16,7 +16,8 @@ Departures:
 1. How hard a demonstration is, is the number of its turns; in the paper that of tools and of their parameters.
 2. A task is deficient where the policy fails it in one of `--attempts` plays. The paper ranks responses by a model.
 3. `--fragments any` also pairs actions that call different tools, which the paper's preference data leaves out.
-4. Numbers of tasks, simulations and updates, and beta, are our own.
+4. Numbers of tasks, simulations and updates, and beta, are our own. A round has tens of pairs: learned from more than
+   twice, or from random weights' usual learning rate, they undo what the policy could do before.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Config:
     loop: Annotated[LoopConfig, tyro.conf.OmitArgPrefixes] = field(
         default_factory=lambda: LoopConfig(steps=6, eval_every=1, checkpoint_every=1)
     )
-    learning: LearningConfig = field(default_factory=lambda: LearningConfig(updates=40))
+    learning: LearningConfig = field(default_factory=lambda: LearningConfig(updates=40, max_passes=2))
     search: SearchConfig = field(default_factory=lambda: SearchConfig(method="agent-q", trees=32, simulations=16))
     demos: DemosConfig = field(default_factory=lambda: DemosConfig("expert", episodes=500))
     seed: int = 0
