@@ -62,12 +62,33 @@ def test_windows_are_bounded(page: Page) -> None:
     still_works(page)
 
 
+def test_windows_without_end_cost_the_episode(page: Page) -> None:
+    env = page(
+        "<button onclick=\"let n = 0; setInterval(() => window.open('about:blank', 'w' + n++), 1)\">Open</button>",
+        limits=Limits(answer_s=2, settle_s=2, popups=2),
+    )
+    env.reset(seed=0)
+    with pytest.raises(PageFailed, match=r"more than 2 windows|hung"):
+        env.step("click[1]")
+    still_works(page)
+
+
 def test_downloads_are_refused(page: Page) -> None:
     env = page("<a href='data:application/octet-stream,x' download='virus.exe'>Get</a><p>stays</p>")
     env.reset(seed=0)
     text, *_ = env.step("click[1]")
-    text, *_ = env.step("wait") if "refused" not in text else (text,)
-    assert "stays" in text and "To do" not in text
+    assert "(download refused: virus.exe)" in text and "stays" in text
+    assert "refused" not in env.step("wait")[0]
+
+
+def test_downloads_without_end_are_refused(page: Page) -> None:
+    env = page(
+        "<a id=a href='data:application/octet-stream,x' download='virus.exe'>Get</a><p>stays</p>"
+        "<script>setInterval(() => a.click(), 10)</script>"
+    )
+    env.reset(seed=0)
+    text, *_ = env.step("wait")
+    assert 0 < text.count("(download refused: virus.exe)") <= 10 and "stays" in text
 
 
 def test_the_page_can_lead_nowhere_else(page: Page) -> None:
