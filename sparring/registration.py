@@ -226,6 +226,7 @@ def register_builtins() -> None:
     register_wrapper("backtrack", "sparring.envs.backtrack:Backtrack")
     register_wrapper("explain", "sparring.envs.explain:Explain")
     register_wrapper("expert", "sparring.envs.wrappers:ShowExpert")
+    register_wrapper("pixels", "sparring.envs.gui.pixels:Pixels")
     register_wrapper("reward-token", "sparring.envs.reward_token:RewardToken")
     register_wrapper("screen", "sparring.envs.gui.page:Screen")
     register_wrapper("second-thought", "sparring.envs.second_thought:SecondThought")

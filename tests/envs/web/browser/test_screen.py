@@ -10,7 +10,9 @@ import pytest
 
 import sparring
 from sparring.envs.base import EnvType, restore, snapshot
+from sparring.envs.gui.desktop_tasks import KINDS as DESKTOP_KINDS
 from sparring.envs.gui.page import Screen
+from sparring.envs.gui.pixels import Pixels
 from sparring.envs.text.number_search import NumberSearch
 from sparring.envs.web.browser.page import Browser
 from sparring.errors import InvalidConfig
@@ -55,6 +57,7 @@ def test_the_expert_of_the_page_does_every_kind_of_task_on_the_screen(todo: EnvT
         assert reward == 1.0
         done[kind] = done.get(kind, 0) + 1
     assert set(done) == {*KINDS, "missing"}
+    assert len(done) + len(DESKTOP_KINDS) >= 12  # kinds of tasks on the two live backends; test_desktop.py has those
 
 
 def test_the_text_says_where_things_are_and_the_picture_shows_them(todo: EnvType) -> None:
@@ -124,6 +127,16 @@ def test_a_fork_shows_what_was_there(page: Any) -> None:
     assert 'textbox "Name" = "Do"' in text and isinstance(info["image"], Image)
     again = env.step(act(action="type", text="ne"))
     assert again[:4] == expected[:4] and again[1] == 1.0
+
+
+def test_pixels_shows_the_picture_and_says_nothing_of_it(page: Any) -> None:
+    env = Pixels(page("<button style='position:absolute;left:0;top:0' onclick='document.title = \"Done\"'>Go</button>"))
+    text, info = env.reset(seed=0)
+    assert (text, info["instruction"]) == ("a screen", "Do it.") and info["image"].size == (1280, 720)
+    saved = snapshot(env)
+    text, reward, terminated, _, info = env.step(act(action="click", point=[8, 8]))
+    assert (text, reward, terminated) == ("a screen", 1.0, True) and isinstance(info["image"], Image)
+    assert restore(env, saved)[0] == "a screen"
 
 
 def test_screen_is_for_pages() -> None:
