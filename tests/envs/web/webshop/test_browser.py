@@ -128,6 +128,15 @@ def test_the_expert_buys_and_snapshots_replay(browser: None, shop_browser: WebSh
     assert reward == 1.0 and info["success"]
 
 
+def test_an_empty_search_is_not_sent(browser: None, shop_browser: WebShopBrowser) -> None:
+    env = shop_browser
+    _, info = env.reset(seed=5)
+    button, before, url = env.look.find("button", "Search"), env.visit, env.look.url
+    assert button is not None and f"click[{button.number}]" in info["actions"].choices
+    *_, info = env.step(f"click[{button.number}]")
+    assert "no_op" not in info and env.visit == before and env.look.url == url
+
+
 def test_going_back_goes_back_in_the_shop(browser: None, shop_browser: WebShopBrowser) -> None:
     env = shop_browser
     env.reset(seed=4)
