@@ -1,6 +1,7 @@
 """Teach a tiny vision-language model to click on what it sees, on the CPU, and keep pictures of it at work.
 
     python examples/gui.py    # find the icon: some minutes on two cores
+    python examples/gui.py --page --out runs/gui-page    # the button of a page in Chromium (MiniWoB++'s click-test)
     python examples/gui.py --widgets 2 --colours 2 --imitation-steps 600 --rl-steps 150   # two icons: harder
 
 A demonstrator with a shaky hand clicks near what is asked for on generated screens, and often beside it. A model of a
@@ -49,6 +50,8 @@ class Demo:
     """Icons on a screen, of which one is asked for."""
     colours: int = 8
     """Of how many colours they are; no two icons share theirs."""
+    page: bool = False
+    """Find the button on a page in Chromium instead, which is in another place in each episode."""
     demonstrations: int = 4000
     shake: float = 0.12
     """How far the demonstrator's hand strays, as a share of the screen (standard deviation)."""
@@ -59,6 +62,9 @@ class Demo:
     @property
     def env(self) -> EnvConfig:
         """Small screens, of which the text says nothing."""
+        if self.page:
+            page = {"task": "click-test", "test_tasks": str(self.test_screens)}
+            return EnvConfig("sparring/MiniWoB-v1", page, wrappers=("pixels",), max_turns=1)
         options = {
             "width": 48, "height": 48, "side": 14, "widgets": self.widgets, "colours": self.colours, "kinds": "icon",
             "described": False, "hint": False, "step": 100,
@@ -68,8 +74,10 @@ class Demo:
     def common(self, name: str) -> list[str]:
         """What both training commands are told."""
         options = [part for pair in self.env.options.items() for part in pair]
+        page = ["--env.wrappers", *self.env.wrappers, "--env.max-turns", "1"] if self.page else []
         return [
-            "--run", str(self.out / name), "--env.id", self.env.id, "--env.options", *options, "--seed", str(self.seed),
+            "--run", str(self.out / name), "--env.id", self.env.id, "--env.options", *options, *page,
+            "--seed", str(self.seed),
             "--agent.no-constrained", "--agent.max-action-tokens", "8", "--eval-episodes", "100",
         ]  # fmt: skip
 
@@ -79,15 +87,16 @@ class ShakyHand:
 
     Args:
         shake: standard deviation of the miss, as a share of the screen.
+        grid: all clicks are on multiples of it, as a share of the screen.
     """
 
     version = 0
 
-    def __init__(self, shake: float) -> None:
-        self.shake = shake
+    def __init__(self, shake: float, grid: float) -> None:
+        self.shake, self.grid = shake, grid
 
     def act(self, prompts: Sequence[Prompt]) -> list[Action]:
-        """The expert's click, moved at random and put on the grid of hundreds of thousandths that it uses."""
+        """The expert's click, moved at random and put on the grid."""
         return [Action(self._miss(prompt)) for prompt in prompts]
 
     def _miss(self, prompt: Prompt) -> str:
@@ -95,7 +104,7 @@ class ShakyHand:
         point = parse(prompt.observation.expert).point
         assert point is not None
         moved = np.array(point) + np.random.default_rng(prompt.seed).normal(0, self.shake, 2)
-        x, y = np.clip(moved.round(1), 0, 1).tolist()
+        x, y = np.clip((moved / self.grid).round() * self.grid, 0, 1).tolist()
         return write(GuiAction(Kind.CLICK, point=(x, y)))
 
 
@@ -105,9 +114,10 @@ def demonstrate(demo: Demo) -> Path:
     rng = np.random.default_rng([demo.seed, 0])
     seeds = rng.integers(2**31, size=demo.demonstrations).tolist()
     starts = [Start(seed, split="train", sampling_seed=at) for at, seed in enumerate(seeds)]
-    setting = Setting(demo.env.full_id)
-    with EnvPool(replace(demo.env, wrappers=("expert",)).maker(), 32) as pool:
-        played = rollout(ShakyHand(demo.shake), pool, starts, setting)
+    setting = Setting(demo.env.full_id, max_turns=demo.env.max_turns)
+    hand = ShakyHand(demo.shake, 0.05 if demo.page else 0.1)  # the page's button is smaller than an icon
+    with EnvPool(replace(demo.env, wrappers=("expert", *demo.env.wrappers)).maker(), 32) as pool:
+        played = rollout(hand, pool, starts, setting)
     hits = sum(one.success for one in played) / len(played)
     print(f"{len(played)} demonstrations, of which {hits:.0%} hit", flush=True)
     trajectories.write(path, played)
@@ -123,7 +133,8 @@ def train(demo: Demo, data: Path) -> None:
         "--steps", str(demo.imitation_steps), "--eval-every", "50", "--checkpoint-every", "100",
     ]  # fmt: skip
     reinforcement = [
-        "grpo", *demo.common("rl"), "--model", str(demo.out / "imitation"), "--groups", "24", "--group-size", "8",
+        "grpo", *demo.common("rl"), "--model", str(demo.out / "imitation"), "--groups", "8" if demo.page else "24",
+        "--group-size", "8",
         "--advantage", "rloo", "--optim.lr", "1e-3", "--optim.warmup-steps", "5",
         "--steps", str(demo.rl_steps), "--eval-every", "20", "--checkpoint-every", "20", "--save-episodes-every", "0",
     ]  # fmt: skip
@@ -140,7 +151,7 @@ def score(demo: Demo) -> tuple[Report, list[Comparison], list[Agent]]:
         replace(load_agent(str(demo.out / folder)), name=name)
         for name, folder in ((BEFORE, "imitation"), (AFTER, "rl"))
     ]
-    config = BenchConfig(demo.env, "test", demo.test_screens)
+    config = BenchConfig(replace(demo.env, wrappers=()), "test", demo.test_screens)  # runs bring their own wrappers
     folder = demo.out / "bench"
     report = bench(agents, config, folder, baseline=f"{BEFORE} (sampled)", resume=folder.exists(), show_progress=True)
     found = [one for one in report.comparisons if one.agent == f"{AFTER} (sampled)"]
@@ -150,11 +161,13 @@ def score(demo: Demo) -> tuple[Report, list[Comparison], list[Agent]]:
 def keep_pictures(demo: Demo, agents: Sequence[Agent]) -> list[Path]:
     """Screens with the clicks of each model marked on them; of the desktop, the expert's way through each task."""
     paths = []
-    starts = [Start(0, task=f"test/{number}") for number in range(8)]
+    starts = [Start(0, task=f"{'click-test/' if demo.page else ''}test/{number}") for number in range(8)]
+    setting = Setting(demo.env.full_id, max_turns=demo.env.max_turns)
     for agent in agents:
         with EnvPool(demo.env.maker(), len(starts)) as pool:
-            played = rollout(agent.greedy or agent.policy, pool, starts, Setting(demo.env.full_id))
-        shots = [marked(one.turns[0].observation, one.turns[0].action.text, scale=4) for one in played]
+            played = rollout(agent.greedy or agent.policy, pool, starts, setting)
+        scale = 1 if demo.page else 4
+        shots = [marked(one.turns[0].observation, one.turns[0].action.text, scale=scale) for one in played]
         paths.append(write_strip(shots, demo.out / f"clicks-{agent.name.replace(' ', '')}.png"))
     try:
         paths += [write_strip(shots, demo.out / f"desktop-{kind}.png") for kind, shots in desktop_at_work()]
