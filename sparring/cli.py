@@ -370,70 +370,6 @@ def _train(arguments: Sequence[str]) -> None:
     module.main(rest)
 
 
-def _webshop_build(
-    items: Path,
-    attributes: Path,
-    out: Path,
-    human: Path | None = None,
-    nouns: Path | None = None,
-    num_products: int | None = None,
-) -> None:
-    """Compile the original's files into a catalogue folder.
-
-    Example:
-        sparring webshop build --items items_shuffle_1000.json --attributes items_ins_v2_1000.json --out shop1000
-
-    Args:
-        items: The original's items_shuffle*.json.
-        attributes: The original's items_ins_v2*.json.
-        out: The folder to write.
-        human: items_human_ins.json, for human goals.
-        nouns: JSON of the nouns of each title; without it spaCy finds them (extra: spacy).
-        num_products: Take only the first rows of the items.
-    """
-    from sparring.envs.web.webshop.build import build
-
-    build(items=items, attributes=attributes, human=human, nouns=nouns, out=out, num_products=num_products)
-    print(f"Wrote {out}. Use it with: sparring play WebShop-v1 --options catalogue {out}")
-
-
-def _webshop_generate(products: int, out: Path, seed: int = 0) -> None:
-    """Make a catalogue up: our own words, deterministic, of any size.
-
-    Example:
-        sparring webshop generate --products 100000 --seed 1 --out shop100k
-
-    Args:
-        products: How many products.
-        out: The folder to write.
-        seed: Equal seeds give equal catalogues.
-    """
-    from sparring.envs.web.webshop.generate import generate
-
-    generate(products=products, seed=seed, out=out)
-    print(f"Wrote {out}. Use it with: sparring play WebShop-v1 --options catalogue {out}")
-
-
-def _webshop_serve(
-    catalogue: Path | None = None, goals: Literal["synthetic", "human"] = "synthetic", port: int = 3000, seed: int = 0
-) -> None:
-    """Open the shop as a web site on this machine, to be used in a browser.
-
-    Examples:
-        sparring webshop serve
-        sparring webshop serve --catalogue shop1000 --port 8080
-
-    Args:
-        catalogue: A compiled catalogue; by default the built-in one.
-        goals: What is asked for.
-        port: 0 for any that is free.
-        seed: Of the tasks that are offered.
-    """
-    from sparring.envs.web.webshop.site.serve import serve
-
-    serve(catalogue, goals, port, seed)
-
-
 def _call(function: Callable[..., None], name: str, arguments: Sequence[str]) -> None:
     # Given explicitly, because tyro's own reading of a docstring drops the examples.
     description = (inspect.getdoc(function) or "").split("\nArgs:")[0].strip()
@@ -441,19 +377,14 @@ def _call(function: Callable[..., None], name: str, arguments: Sequence[str]) ->
 
 
 def _webshop(arguments: Sequence[str]) -> None:
-    commands: dict[str, Callable[..., None]] = {
-        "build": _webshop_build,
-        "generate": _webshop_generate,
-        "serve": _webshop_serve,
-    }
+    from sparring.envs.web.webshop.command import COMMANDS, OVERVIEW
+
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: sparring webshop build|generate|serve [options]\n\n  build     compile the original's files")
-        print("  generate  make a catalogue up\n  serve     open the shop in a browser")
-        print("\nEach has --help with an example.")
+        print(OVERVIEW)
         return
-    if arguments[0] not in commands:
-        raise unknown("webshop command", arguments[0], commands)
-    _call(commands[arguments[0]], f"webshop {arguments[0]}", arguments[1:])
+    if arguments[0] not in COMMANDS:
+        raise unknown("webshop command", arguments[0], COMMANDS)
+    _call(COMMANDS[arguments[0]], f"webshop {arguments[0]}", arguments[1:])
 
 
 def run(arguments: Sequence[str]) -> None:

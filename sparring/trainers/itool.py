@@ -17,7 +17,7 @@ Departures:
 2. A task is deficient where the policy fails it in one of `--attempts` plays. The paper ranks responses by a model.
 3. `--fragments any` also pairs actions that call different tools, which the paper's preference data leaves out.
 4. Numbers of tasks, simulations and updates, and beta, are our own. A round has tens of pairs: learned from more than
-   twice, or from random weights' usual learning rate, they undo what the policy could do before.
+   twice, or at the learning rate that is usual for random weights, they undo what the policy could do before.
 """
 
 from __future__ import annotations

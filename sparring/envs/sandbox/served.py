@@ -52,7 +52,7 @@ _MODULES = (
     "errors.py",
     *(f"envs/sandbox/{name}.py" for name in ("capture", "cgroup", "files", "frames", "kept", "protocol")),
     *(f"envs/sandbox/{name}.py" for name in ("seccomp", "session", "surroundings")),
-    *(f"envs/sandbox/inside/{name}.py" for name in ("keeper", "server")),
+    *(f"envs/sandbox/inside/{name}.py" for name in ("keeper", "owner", "server")),
 )
 
 

@@ -17,8 +17,6 @@ import os
 import select
 import shutil
 import signal
-import socket
-import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any
 from sparring.envs.sandbox import files, frames
 from sparring.envs.sandbox.cgroup import ControlGroup
 from sparring.envs.sandbox.inside.keeper import Processes, clean, limit_self, open_self, set_dumpable
+from sparring.envs.sandbox.inside.owner import Owner
 from sparring.envs.sandbox.kept import KeptSandbox
 from sparring.envs.sandbox.protocol import File, Limits, Result, SandboxFailed
 from sparring.envs.sandbox.seccomp import sandbox_filter
@@ -39,7 +38,6 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_CAPBSET_DROP, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 24, 22, 36, 38
 _SECCOMP_MODE_FILTER = 2
 _ANY_SIZE = 1 << 32  # the owner is trusted
-_MOST_HANDED = 16  # descriptors with one message
 _AT_ONCE = 1 << 18  # bytes of saved files in one write
 
 
@@ -219,65 +217,6 @@ class ServedSandbox(KeptSandbox):
             yield from super().saved()
 
 
-class Owner:
-    """The other end of standard input and output, from which descriptors come too where it is a socket."""
-
-    def __init__(self) -> None:
-        self.handed: list[int] = []
-        self._arrived = bytearray()
-        self._socket: socket.socket | None = None
-        self._processes: OwnProcesses | None = None
-
-    def connect(self, address: str) -> socket.socket | None:
-        """The owner's socket at this path, None where there is none or it can't be reached."""
-        if not address:
-            return None
-        direct = socket.socket(socket.AF_UNIX)
-        try:
-            direct.connect(address)
-        except OSError:
-            direct.close()
-            return None
-        return direct
-
-    def listen(self, direct: socket.socket | None, processes: OwnProcesses) -> None:
-        """From now on speak over `direct` where there is one, and collect ended children while waiting."""
-        if direct is not None:
-            os.dup2(direct.fileno(), 0)
-            os.dup2(direct.fileno(), 1)
-            direct.close()
-        if stat.S_ISSOCK(os.fstat(0).st_mode):
-            self._socket = socket.socket(fileno=os.dup(0))
-        self._processes = processes
-
-    def read(self, size: int) -> bytes:
-        """Exactly so many bytes.
-
-        Raises:
-            EOFError: the owner is gone.
-        """
-        while len(self._arrived) < size:
-            if self._processes is not None:
-                self._processes.reap_until(0)
-            if self._socket is None:
-                chunk = os.read(0, 1 << 20)
-            else:
-                chunk, came, _, _ = socket.recv_fds(self._socket, 1 << 20, _MOST_HANDED, socket.MSG_CMSG_CLOEXEC)
-                self.handed += came
-            if not chunk:
-                raise EOFError("the owner is gone")
-            self._arrived.extend(chunk)
-        taken = bytes(memoryview(self._arrived)[:size])
-        del self._arrived[:size]
-        return taken
-
-    def write(self, data: bytes | bytearray) -> None:
-        """Send all of this."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(1, rest) :]
-
-
 class Server:
     """Answers requests until the owner is gone.
 
@@ -422,7 +361,7 @@ def main() -> None:
     try:
         direct = owner.connect(begin["direct"])
         owner.write(frames.pack({"direct": direct is not None}))
-        owner.listen(direct, processes)
+        owner.listen(direct, processes.reap_until)
         Server(sandbox, owner).serve()
     except (EOFError, BrokenPipeError):  # the owner is gone
         processes.end_all()
