@@ -44,7 +44,9 @@ def machine() -> dict[str, Any]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    return {
+    torch: Any = sys.modules.get("torch")  # one that did not compute with it did not use a GPU
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch is not None and torch.cuda.is_available() else {}
+    return gpu | {
         "cpu": cpu,
         "cores": os.cpu_count(),
         "memory_gib": round(memory / 2**30, 1),

@@ -9,6 +9,9 @@ prompts, rendering, grammar and records included.
     make test-vllm                                            # makes the environment
     .venv-vllm/bin/python benchmarks/vllm_speed.py            # records results/vllm_speed.json
     .venv-vllm/bin/python benchmarks/vllm_speed.py --quick    # one small case, records nothing
+    python benchmarks/vllm_speed.py --models tiny 800m smollm2 --episodes 32 256 --name vllm_speed_gpu    # on a GPU
+
+On a GPU both engines and the Hugging Face policy compute in bfloat16.
 
 In `free` the actions are greedy and unconstrained (the world takes them as no-ops), so that both engines decode the
 same tokens; in `constrained` they are sampled among the admissible ones, and the raw engine decodes others, as many.
@@ -30,7 +33,8 @@ from record import record
 
 from sparring.agents.grammar import Grammar
 from sparring.agents.hf import HFPolicy
-from sparring.agents.models import load_model
+from sparring.agents.models import load_model, model_folder
+from sparring.agents.models.device import model_device
 from sparring.agents.models.tiny import build_tiny
 from sparring.agents.scripted import RandomPolicy
 from sparring.agents.vllm import VLLMPolicy
@@ -42,7 +46,10 @@ from sparring.trainers.sft import texts_of
 from sparring.types import Action, Policy, Prompt
 
 SEED = 0
-CACHE_BYTES = 2**28
+SHAPES = {
+    "tiny": {"hidden": 256, "layers": 4, "heads": 4},
+    "800m": {"hidden": 2048, "layers": 16, "heads": 16},
+}
 WRAPPERS = ("webshop-brief", "webshop-top5", "webshop-price")
 
 
@@ -50,6 +57,7 @@ WRAPPERS = ("webshop-brief", "webshop-top5", "webshop-price")
 class Case:
     """What is played, how."""
 
+    model: str
     episodes: int
     turns: int
     constrained: bool
@@ -58,7 +66,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{'constrained' if self.constrained else 'free'}, {self.episodes} episodes"
+        return f"{self.model}, {'constrained' if self.constrained else 'free'}, {self.episodes} episodes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +171,11 @@ def play_raw(llm: Any, calls: Sequence[tuple[list[list[int]], list[int]]], *, is
 def measure(case: Case, folder: Path) -> dict[str, Any]:
     """All three on one case, in turns, so that a busy neighbour disturbs them alike."""
     model, tokenizer = load_model(folder)
-    limits = {"cache_bytes": CACHE_BYTES, "max_context": 2048}
+    on_gpu = model.device.type == "cuda"
+    if on_gpu:
+        model = model.to(torch.bfloat16)
+    limits = {"cache_bytes": 2**33 if on_gpu else 2**28, "max_context": 2048}
+    limits["dtype"] = "bfloat16" if on_gpu else "auto"
     engine = Recorded(folder, **limits)
     engine.calls = []
     raw = Engine(folder, **limits, options={"logits_processors": None})
@@ -223,43 +235,55 @@ def figures(case: Case, found: dict[str, list[Any]], decoded: int, prompt_tokens
     }
 
 
-def tiny_folder(folder: Path) -> Path:
-    """A Llama of hidden 256 and 4 layers whose tokenizer knows the shop."""
+def built(folder: Path, **shape: int) -> Path:
+    """A Llama with random weights whose tokenizer knows the shop."""
     env = EnvConfig("sparring/WebShop-v1", wrappers=WRAPPERS, max_turns=8)
     with EnvPool(env.maker(), 8) as pool:
         starts = [Start(index, split="train", sampling_seed=index) for index in range(64)]
         played = rollout(RandomPolicy(), pool, starts, Setting(env.full_id, env.wrappers))
-    return build_tiny(texts_of(played), folder, hidden=256, layers=4, heads=4, seed=SEED)
+    return build_tiny(texts_of(played), folder, seed=SEED, max_context=2048, **shape)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one small case, nothing recorded")
     parser.add_argument("--repeats", type=int, default=2, help="each counts at the fastest of so many")
+    parser.add_argument(
+        "--models", nargs="+", default=["tiny"], help=f"{', '.join(SHAPES)}, or a model's name or folder"
+    )
+    parser.add_argument("--episodes", nargs="+", type=int, default=[32], help="how many are played at once")
+    parser.add_argument("--name", default="vllm_speed", help="of the result")
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    cases = [Case(32, 6, constrained, options.repeats) for constrained in (False, True)]
+    cases = [
+        Case(model, episodes, 6, constrained, options.repeats)
+        for model in options.models
+        for episodes in options.episodes
+        for constrained in (False, True)
+    ]
     if options.quick:
-        cases = [Case(8, 3, True, 1)]
+        cases = [Case("tiny", 8, 3, True, 1)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        path = tiny_folder(Path(folder) / "tiny")
         for case in cases:
+            path = Path(folder) / case.model if case.model in SHAPES else model_folder(case.model)
+            if not path.exists():
+                built(path, **SHAPES[case.model])
             rows.append(measure(case, path))
             print(rows[-1], flush=True)
     if not options.quick:
         print(
             record(
-                "vllm_speed",
+                options.name,
                 {
-                    "model": "Llama, hidden 256, 4 layers, random weights, float32",
+                    "shapes": SHAPES,
                     "threads": torch.get_num_threads(),
-                    "device": "cpu",
+                    "device": torch.cuda.get_device_name() if model_device().type == "cuda" else "cpu",
                     "cases": rows,
                 },
                 seeds=[SEED],
-                notes="CPU build of vLLM, float32, blocks of 32 tokens; other work shared the cores, so trust shares "
-                "and CPU seconds. Keys ending in _cpu count CPU seconds of the process. No GPU was at hand.",
+                notes="Built models have random weights. On a CPU: float32, blocks of 32 tokens; other work shared the "
+                "cores, so trust shares and CPU seconds (keys ending in _cpu). On a GPU: bfloat16, wall time.",
             )
         )
 

@@ -68,6 +68,9 @@ class AgentConfig:
     takes over the weights after every update."""
     engine_cache_gib: float = 4.0
     """vllm: memory for keys and values, in GiB."""
+    engine_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """vllm: the numbers it computes in. auto is float32 on a CPU and, on a GPU, half precision for a model whose
+    files hold float32: faster, and its log-probabilities differ from the trainer's (the column `mismatch`)."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:

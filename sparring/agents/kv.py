@@ -20,6 +20,7 @@ ATTENTION = "sparring_ragged"
 
 _POSITIONS_STEP = 128
 _BATCHED_UP_TO = 4  # tokens a row: longer chunks waste more on padding than a call for each row costs
+_BATCHED_MASK = 2**26  # numbers in a mask: on a GPU, where calls cost more than padding, up to so many
 
 
 @dataclass(slots=True)
@@ -44,7 +45,10 @@ class Layout:
 
     @property
     def is_batched(self) -> bool:
-        return max(self.counts) <= _BATCHED_UP_TO
+        longest = max(self.counts)
+        if self.device.type == "cpu":
+            return longest <= _BATCHED_UP_TO
+        return longest <= _BATCHED_UP_TO or self.width * longest * self.length <= _BATCHED_MASK
 
     @property
     def is_dense(self) -> bool:
@@ -82,12 +86,14 @@ class Layout:
             visible = columns <= torch.arange(longest, device=self.device).unsqueeze(1)
             stairs = torch.zeros(visible.shape, dtype=self.dtype, device=self.device)
             stairs.masked_fill_(~visible, torch.finfo(self.dtype).min)
-            self._masks[groups] = [
-                stairs[:count, widest - start : widest + count].repeat(groups, 1)
-                if groups > 1
-                else stairs[:count, widest - start : widest + count]
+            cuts = (
+                stairs[:count, widest - start : widest + count]
                 for start, count in zip(self.starts, self.counts, strict=True)
-            ]
+            )
+            if groups > 1:
+                self._masks[groups] = [cut.repeat(groups, 1) for cut in cuts]
+            else:  # a GPU's kernels can't read a mask that begins anywhere in memory
+                self._masks[groups] = [cut if self.device.type == "cpu" else cut.clone() for cut in cuts]
         masks: list[torch.Tensor] = self._masks[groups]
         return masks
 

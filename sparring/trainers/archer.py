@@ -174,7 +174,7 @@ def load_critics(config: Config, run: RunFolder, learner: Learner, policy: HFPol
         return build_utterance_critic(config.values.encoder, learner.model, policy.vocabulary.decode)
 
     def build_tokens() -> TokenCritic:
-        return TokenCritic(trunk_of(learner.model))
+        return TokenCritic(trunk_of(learner.model)).to(learner.model.device)
 
     return Critics(
         load_critic(

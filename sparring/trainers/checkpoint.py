@@ -64,7 +64,8 @@ class Learner:
                 'the engine vllm is given no pictures here: use agent.engine "hf" for a model that sees'
             )
         if not self._engines:
-            self._engines.append(Engine(self.model, cache_bytes=round(agent.engine_cache_gib * 2**30)))
+            cache_bytes = round(agent.engine_cache_gib * 2**30)
+            self._engines.append(Engine(self.model, dtype=agent.engine_dtype, cache_bytes=cache_bytes))
         return VLLMPolicy(self._engines[0], self.tokenizer, **settings)
 
 
@@ -99,7 +100,7 @@ def load_learner(
     optimizer = build_optimizer(loaded, optim)
     path = latest[1] / OPTIMIZER_FILE
     try:
-        optimizer.load_state_dict(torch.load(path, weights_only=True))
+        optimizer.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise InvalidData(
             f"{path} does not hold the optimiser of this run, so it can't go on. Start a new run from its weights "

@@ -103,7 +103,7 @@ def load_critic(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise InvalidData(
             f"{path} holds no critic, so the run can't go on from it. Start a new run from its weights with "

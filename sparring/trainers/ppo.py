@@ -143,7 +143,9 @@ def train(config: Config) -> Path:
     with claim(config.run, "ppo", replace(config, resume=False), resume=config.resume) as run:
         learner = load_learner(config.model, config.optim, run, lora_rank=config.lora_rank)
         reference = load_reference(learner, run) if config.objective.kl_coef else None
-        critic = load_critic(lambda: TokenCritic(trunk_of(learner.model)), config.critic, run, seed=config.seed)
+        critic = load_critic(
+            lambda: TokenCritic(trunk_of(learner.model)).to(learner.model.device), config.critic, run, seed=config.seed
+        )
         _train(config, run, learner, critic, reference)
     return config.run
 

@@ -156,7 +156,7 @@ def test_changed_weights_drop_what_was_kept(tiny: tuple[Any, Any]) -> None:
     talk(policy, talks, turns=2)
     generator = torch.Generator().manual_seed(1)
     state = {
-        name: value + 0.05 * torch.randn(value.shape, generator=generator)
+        name: value + 0.05 * torch.randn(value.shape, generator=generator).to(value.device)
         for name, value in policy.model.state_dict().items()
     }
     state["lm_head.weight"] = state["model.embed_tokens.weight"]

@@ -166,15 +166,18 @@ def test_trainers_score_what_was_sampled_by_the_same_numbers(folder: Path) -> No
     samples = [sample for one in episodes for sample in samples_of(one, policy.chat, None)]
     assert [len(sample.images) for sample in samples] == [2, 2]
     model = policy.model
-    scores = score_tokens(model, collate(samples, vocabulary_size(model)))
+    scores = score_tokens(model, collate(samples, vocabulary_size(model)).to(model.device))
     recorded = np.concatenate([sample.logprobs_n for sample in samples])
-    np.testing.assert_allclose(scores.logprobs_N.detach().numpy(), recorded, atol=2e-4)
+    np.testing.assert_allclose(scores.logprobs_N.detach().cpu().numpy(), recorded, atol=2e-4)
     scores.logprobs_N.sum().backward()
     eyes = [p.grad for name, p in model.named_parameters() if "vis" in name and p.grad is not None]
     assert eyes and max(float(grad.abs().max()) for grad in eyes) > 0
     torch.testing.assert_close(  # a token that is masked counts nothing
         score_tokens(
-            model, collate([samples[0].keeping(np.arange(len(samples[0].sampled_n)) < 2)], vocabulary_size(model))
+            model,
+            collate([samples[0].keeping(np.arange(len(samples[0].sampled_n)) < 2)], vocabulary_size(model)).to(
+                model.device
+            ),
         ).logprobs_N,
         scores.logprobs_N[:2],
         atol=2e-4,

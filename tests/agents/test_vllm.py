@@ -55,8 +55,8 @@ def shake(model: Any, seed: int, only: str = "", scale: float = 0.5) -> None:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if only in name:
-                width = weight.std() if weight.dim() > 1 and bool(weight.any()) else torch.tensor(0.3)
-                weight.add_(torch.randn(weight.shape, generator=generator) * width * scale)
+                width = float(weight.std()) if weight.dim() > 1 and bool(weight.any()) else 0.3
+                weight.add_(torch.randn(weight.shape, generator=generator).to(weight.device) * width * scale)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shared(folder: Path) -> Iterator[VLLMPolicy]:
     """A policy whose engine the tests that leave its weights alone may share."""
-    policy = VLLMPolicy(folder, max_new_tokens=NEW_TOKENS, cache_bytes=2**26)
+    policy = VLLMPolicy(folder, max_new_tokens=NEW_TOKENS, cache_bytes=2**26, dtype="float32")
     yield policy
     policy.engine.close()
 
@@ -158,7 +158,7 @@ class TestEngines:
     pytestmark = needs_vllm
 
     def test_the_end_of_one_leaves_the_others_running(self, folder: Path) -> None:
-        one, other = (VLLMPolicy(folder, cache_bytes=2**26) for _ in range(2))
+        one, other = (VLLMPolicy(folder, cache_bytes=2**26, dtype="float32") for _ in range(2))
         expected = one.act(make_prompts(4))
         assert_same(other.act(make_prompts(4)), expected)
         other.engine.close()
@@ -170,7 +170,9 @@ class TestEngines:
 
     def test_prompts_beyond_what_one_step_takes(self, folder: Path, hf: tuple[Any, Any]) -> None:
         """Twelve prompts of some 200 tokens, of which a step prefills 256: seeded samples, scored by Hugging Face."""
-        policy = VLLMPolicy(folder, cache_bytes=2**26, max_new_tokens=4, options={"max_num_batched_tokens": 256})
+        policy = VLLMPolicy(
+            folder, cache_bytes=2**26, dtype="float32", max_new_tokens=4, options={"max_num_batched_tokens": 256}
+        )
         observation = Observation("red " * 180, ACTIONS[0])
         messages = build([], observation, instruction="Buy a red shoe.")
         prompts = [Prompt(messages, observation, episode=str(seed), seed=(seed,)) for seed in range(12)]
@@ -256,7 +258,7 @@ class TestContract:
     def test_global_generators_and_threads_are_left_alone(self, folder: Path) -> None:
         threads = torch.get_num_threads()
         states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
-        policy = VLLMPolicy(folder, cache_bytes=2**26)
+        policy = VLLMPolicy(folder, cache_bytes=2**26, dtype="float32")
         policy.act(make_prompts(2))
         policy.engine.close()
         after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
@@ -283,7 +285,7 @@ class TestWeights:
     @pytest.mark.parametrize("tied", [True, False])
     def test_full_weights(self, folder: Path, tmp_path: Path, tied: bool) -> None:
         model, tokenizer = _model(folder, tied)
-        policy = VLLMPolicy(model, tokenizer, cache_bytes=2**26, **self.settings)
+        policy = VLLMPolicy(model, tokenizer, cache_bytes=2**26, dtype="float32", **self.settings)
         before = policy.act(make_prompts())
         for update in range(2):
             shake(model, update)
@@ -294,14 +296,14 @@ class TestWeights:
         assert policy.version == 2
         model.save_pretrained(tmp_path)
         tokenizer.save_pretrained(tmp_path)
-        fresh = VLLMPolicy(tmp_path, cache_bytes=2**26, **self.settings)
+        fresh = VLLMPolicy(tmp_path, cache_bytes=2**26, dtype="float32", **self.settings)
         assert_same(after, fresh.act(make_prompts()), tolerance=0)
         policy.engine.close()
         fresh.engine.close()
 
     def test_an_adapter(self, folder: Path, tmp_path: Path) -> None:
         model, tokenizer = load_model(folder, lora=Lora(rank=4, alpha=8))
-        policy = VLLMPolicy(model, tokenizer, cache_bytes=2**26, **self.settings)
+        policy = VLLMPolicy(model, tokenizer, cache_bytes=2**26, dtype="float32", **self.settings)
         before = policy.act(make_prompts())
         for update in range(2):
             shake(model, update, only="lora_", scale=1.0)
@@ -310,7 +312,7 @@ class TestWeights:
             assert [one.token_ids for one in after] != [one.token_ids for one in before]
             assert_same(after, HFPolicy(model, tokenizer, **self.settings).act(make_prompts()))
         model.save_pretrained(tmp_path)
-        fresh = VLLMPolicy(tmp_path, cache_bytes=2**26, **self.settings)
+        fresh = VLLMPolicy(tmp_path, cache_bytes=2**26, dtype="float32", **self.settings)
         assert_same(after, fresh.act(make_prompts()), tolerance=0)
         policy.engine.close()
         fresh.load_weights(load_model(folder)[0].state_dict())  # the base again, under the adapter that stays
@@ -319,7 +321,7 @@ class TestWeights:
 
     def test_weights_by_name(self, folder: Path) -> None:
         model, tokenizer = load_model(folder)
-        policy = VLLMPolicy(folder, cache_bytes=2**26, **self.settings)
+        policy = VLLMPolicy(folder, cache_bytes=2**26, dtype="float32", **self.settings)
         shake(model, 5)
         policy.load_weights(model.state_dict())
         assert policy.version == 1

@@ -73,7 +73,7 @@ def perturb(learner: Learner) -> None:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for one in learner.model.parameters():
-            one += 0.05 * torch.randn(one.shape, generator=generator)
+            one += 0.05 * torch.randn(one.shape, generator=generator).to(one.device)
 
 
 # What makes a pair

@@ -85,7 +85,7 @@ def test_archer_teaches_it_and_a_run_reranks_with_it(
 ) -> None:
     whole = config(tmp_path / "run", taught_model, encoder, copy_env, copy_agent)
     archer.train(whole)
-    trained = torch.load(tmp_path / "run/checkpoints/step-3/critic.pt", weights_only=True)
+    trained = torch.load(tmp_path / "run/checkpoints/step-3/critic.pt", weights_only=True, map_location="cpu")
     fresh = TextReader(encoder, spell).state_dict()
     # The encoder learns, not its heads alone.
     assert any(not torch.equal(trained["module"][f"reader.{name}"], value) for name, value in fresh.items())

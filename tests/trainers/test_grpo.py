@@ -229,7 +229,7 @@ def test_a_step_raises_what_did_better(config: grpo.Config, learner: Learner, po
 
     def total(trajectory: Trajectory) -> float:
         (sample,) = samples_of(trajectory, policy.chat, policy.grammar)
-        batch = collate([sample], vocabulary_size(learner.model))
+        batch = collate([sample], vocabulary_size(learner.model)).to(learner.model.device)
         return score_tokens(learner.model, batch).logprobs_N.sum().item()
 
     better = [collection.groups[0][0], collection.groups[1][3]]

@@ -70,7 +70,7 @@ def perturbed(learner: Learner) -> None:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for one in learner.model.parameters():
-            one += 0.05 * torch.randn(one.shape, generator=generator)
+            one += 0.05 * torch.randn(one.shape, generator=generator).to(one.device)
 
 
 def gradient_of(learner: Learner) -> torch.Tensor:
@@ -96,7 +96,7 @@ def test_micro_batches_carry_the_gradient_of_the_whole_loss(
 
     samples = [sample for group in groups for one in group for sample in one.samples]
     assert len(samples) == 12 * (1 if memory == "full_history" else 2)
-    batch = collate(samples, vocabulary_size(learner.model))
+    batch = collate(samples, vocabulary_size(learner.model)).to(learner.model.device)
     logprobs_N = score_tokens(learner.model, batch).logprobs_N
     episode_N = batch.row_N // (len(samples) // 12)
     returns_S, group_S = torch.tensor(RETURNS), torch.arange(12) // 4

@@ -141,7 +141,9 @@ def test_online_begins_with_what_was_learned_offline(
     assert rows[-1]["replay_turns"] == 2 * 4 * 2  # what was played online, and nothing else
     after = config.run / "checkpoints" / "step-2"
     assert (after / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
-    offline_critic, online_critic = (torch.load(one / "critic.pt", weights_only=True) for one in (folder, after))
+    offline_critic, online_critic = (
+        torch.load(one / "critic.pt", weights_only=True, map_location="cpu") for one in (folder, after)
+    )
     assert online_critic["module"].keys() == offline_critic["module"].keys()
     for name, one in offline_critic["module"].items():
         assert torch.equal(online_critic["module"][name], one)

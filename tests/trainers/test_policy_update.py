@@ -50,7 +50,9 @@ def policy(learner: Learner) -> HFPolicy:
 
 def scored(learner: Learner, samples: list[Sample]) -> list[torch.Tensor]:
     """Log-probabilities of the sampled tokens of each sample, with gradient."""
-    logprobs_N = score_tokens(learner.model, collate(samples, vocabulary_size(learner.model))).logprobs_N
+    logprobs_N = score_tokens(
+        learner.model, collate(samples, vocabulary_size(learner.model)).to(learner.model.device)
+    ).logprobs_N.cpu()
     return list(torch.split(logprobs_N, [len(one.sampled_n) for one in samples]))
 
 

@@ -170,8 +170,8 @@ def weights(run: Path) -> dict[str, bytes]:
     latest = RunFolder(run).latest_checkpoint()
     assert latest is not None
     found = {"model": (latest[1] / "model.safetensors").read_bytes()}
-    value = torch.load(latest[1] / VALUE_FILE, weights_only=True)
-    optimizer = torch.load(latest[1] / "optimizer.pt", weights_only=True)
+    value = torch.load(latest[1] / VALUE_FILE, weights_only=True, map_location="cpu")
+    optimizer = torch.load(latest[1] / "optimizer.pt", weights_only=True, map_location="cpu")
     found |= {f"value.{name}": one.numpy().tobytes() for name, one in value["module"].items()}
     for kind, state in (("optimizer", optimizer), ("value optimizer", value["optimizer"])):
         for index, parts in state["state"].items():

@@ -415,14 +415,14 @@ def weights(run: Path) -> dict[str, bytes]:
     """The last checkpoint's weights, bit by bit, and the optimiser's state."""
     latest = RunFolder(run).latest_checkpoint()
     assert latest is not None and latest[0] == LOOP.steps
-    optimizer = torch.load(latest[1] / "optimizer.pt", weights_only=True)
+    optimizer = torch.load(latest[1] / "optimizer.pt", weights_only=True, map_location="cpu")
     state = {
         f"{index}.{name}": value.numpy().tobytes()
         for index, values in optimizer["state"].items()
         for name, value in values.items()
     }
     for file in sorted(latest[1].glob("*critic.pt")):
-        critic = torch.load(file, weights_only=True)
+        critic = torch.load(file, weights_only=True, map_location="cpu")
         for part in ("module", "target"):
             state |= {f"{file.name}.{part}.{name}": one.numpy().tobytes() for name, one in (critic[part] or {}).items()}
     return {"model": (latest[1] / "model.safetensors").read_bytes(), **state}

@@ -105,13 +105,15 @@ def test_it_learns_to_click_what_it_sees_and_not_without_eyes(tmp_path: Path, se
     found = 0.0
     for step in range(120):
         chosen = [samples[(32 * step + at) % 450] for at in range(32)]
-        scores = score_tokens(model, collate(chosen, vocabulary_size(model)))
+        scores = score_tokens(model, collate(chosen, vocabulary_size(model)).to(model.device))
         (-scores.logprobs_N.mean()).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
     with torch.no_grad():  # on screens that it was not trained on
-        found = float(-score_tokens(model, collate(samples[450:], vocabulary_size(model))).logprobs_N.mean())
+        found = float(
+            -score_tokens(model, collate(samples[450:], vocabulary_size(model)).to(model.device)).logprobs_N.mean()
+        )
     assert (found < 0.45) if sees else (found > 0.55), found
 
 

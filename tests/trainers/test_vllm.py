@@ -43,7 +43,7 @@ def config(tmp_path: Path, copy_env: EnvConfig, copy_agent: AgentConfig) -> grpo
         run=tmp_path / "run",
         model=str(model),
         env=copy_env,
-        agent=replace(copy_agent, engine="vllm", engine_cache_gib=0.05),
+        agent=replace(copy_agent, engine="vllm", engine_cache_gib=0.05, engine_dtype="float32"),
         optim=OptimConfig(lr=3e-3, warmup_steps=0),
         loop=LoopConfig(steps=3, eval_every=3, eval_episodes=4, eval_split="test"),
         groups=4,

@@ -70,6 +70,8 @@ def _tiny_folder(texts: Iterable[str] | None) -> Path:
 def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[str] | None = None) -> tuple[Any, Any]:
     """Load a causal language model, or a vision-language model, and its tokenizer, in float32 and evaluation mode.
 
+    The model is put where `device.model_device` says: on a GPU where there is one.
+
     Args:
         name: as for `model_folder`. An adapter's folder loads its base model (by the path that it names) and the
             adapter on top, ready to train on.
@@ -77,7 +79,8 @@ def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[st
     Returns:
         The model (a `PeftModel` where there is an adapter) and the tokenizer.
     Raises:
-        UnknownName: no such model. InvalidConfig: a fresh adapter asked for on top of another.
+        UnknownName: no such model. InvalidConfig: a fresh adapter asked for on top of another, or SPARRING_DEVICE
+            names a device that is not here.
         InvalidData: an adapter whose base model is not where it says. MissingExtra: transformers or peft is missing.
     """
     import torch
@@ -89,7 +92,9 @@ def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[st
         raise InvalidConfig(f"{folder} is an adapter already; load it without lora, or merge it first")
     base = base_folder(folder) if is_adapter else folder
     from sparring.agents.eyes import Eyes, is_vision_folder
+    from sparring.agents.models.device import model_device
 
+    device = model_device()  # before anything is loaded: it may be refused
     sees = is_vision_folder(base)
     kind = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
     with _LOADING:
@@ -104,7 +109,7 @@ def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[st
         model = need("peft", "train").PeftModel.from_pretrained(model, folder, is_trainable=True)
     elif lora is not None:
         model = _with_adapter(model, lora)
-    return model.eval(), tokenizer
+    return model.to(device).eval(), tokenizer
 
 
 def base_folder(folder: Path) -> Path:

@@ -145,7 +145,7 @@ def load_value_model(path: str | Path) -> ValueModel:
     """
     folder = checkpoint_folder(path)
     model, tokenizer = load_model(folder)
-    critic = TokenCritic(trunk_of(model))
+    critic = TokenCritic(trunk_of(model)).to(model.device)
     try:
         critic.load_state_dict(torch.load(folder / VALUE_FILE, weights_only=True, map_location="cpu")["module"])
     except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:

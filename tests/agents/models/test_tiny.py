@@ -37,7 +37,7 @@ def test_the_folder_is_an_ordinary_one(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "again")
     tokenizer.save_pretrained(tmp_path / "again")
     reloaded, _ = load_model(tmp_path / "again")
-    ids = torch.tensor([[5, 6, 7]])
+    ids = torch.tensor([[5, 6, 7]], device=model.device)
     assert torch.equal(model(ids).logits, reloaded(ids).logits)
 
 
