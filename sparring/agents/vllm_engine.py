@@ -238,11 +238,17 @@ class Engine:
         if is_cpu:
             # Whole blocks alone are found again: small ones share more of a conversation between its turns.
             options |= {"enforce_eager": True, "block_size": 32, "enable_chunked_prefill": False}
+        elif self._cache_bytes:
+            # What is asked for is allocated, whoever else holds memory there (a trainer's model, another engine): else
+            # vLLM would want nearly the whole GPU to be free.
+            options["gpu_memory_utilization"] = 0.01
         if self._rank:
             rank = next(one for one in _RANKS if one >= self._rank)
             options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
         llm = vllm.LLM(str(folder), **(options | self._options))
-        llm.llm_engine.engine_core._finalizer.detach()  # which would end the other engines too
+        finalizer = getattr(llm.llm_engine.engine_core, "_finalizer", None)  # before 0.32 there was none
+        if finalizer is not None:
+            finalizer.detach()  # which would end the other engines too
         _running.add(id(llm))
         return llm
 

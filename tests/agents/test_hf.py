@@ -199,9 +199,9 @@ def test_constrained_probabilities_equal_enumeration(tiny: tuple[Any, Any]) -> N
     total = 0.0
     for text in texts:
         ids = grammar.encode(text, actions)
-        whole = torch.tensor([[*policy.chat.render(prompt.messages), *ids]])
+        whole = torch.tensor([[*policy.chat.render(prompt.messages), *ids]], device=policy.model.device)
         with torch.inference_mode():
-            logits = policy.model(whole).logits[0, -len(ids) - 1 : -1].double()
+            logits = policy.model(whole).logits[0, -len(ids) - 1 : -1].double().cpu()
         expected = sum(
             float(logits[at, token] - torch.logsumexp(logits[at, torch.tensor(allowed)], 0))
             for at, (token, allowed) in enumerate(zip(ids, grammar.allowed_sets(actions, ids), strict=True))
@@ -319,7 +319,7 @@ def test_the_models_mode_and_attention_come_back(tiny: tuple[Any, Any]) -> None:
     HFPolicy(model, tokenizer).act([Talk(0, ACTIONS).prompt()])
     assert model.training
     assert model.config._attn_implementation == own
-    model(torch.tensor([[1, 2, 3]])).logits.sum().backward()
+    model(torch.tensor([[1, 2, 3]], device=model.device)).logits.sum().backward()
 
 
 def test_acting_leaves_the_global_generator_alone(tiny: tuple[Any, Any]) -> None:
@@ -338,7 +338,7 @@ def test_adapters_act_learn_and_reload(tiny_folder: Path, tmp_path: Path) -> Non
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
-                parameter.normal_(0, 0.3, generator=generator)
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
     policy.weights_changed()
     after = talk(policy, [Talk(key) for key in range(3)], turns=2)
     assert [action.token_ids for _, action in before] != [action.token_ids for _, action in after]

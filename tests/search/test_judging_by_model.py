@@ -48,8 +48,8 @@ def test_a_text_is_the_mean_of_what_the_decoder_makes_of_its_tokens(policy: HFPo
         expected_D = np.zeros(32, dtype=np.float32)
         if ids:
             with torch.inference_mode():
-                output = policy.model(torch.tensor([ids]), output_hidden_states=True)
-            expected_D = output.hidden_states[-1][0].mean(0).numpy()
+                output = policy.model(torch.tensor([ids], device=policy.model.device), output_hidden_states=True)
+            expected_D = output.hidden_states[-1][0].mean(0).cpu().numpy()
         np.testing.assert_allclose(row_D, expected_D, atol=1e-5)
     assert policy.embed([]).shape == (0, 32)
 

@@ -203,9 +203,9 @@ def written_out(learner: Learner, pairs: Sequence[PairSamples], beta: float) -> 
     """The mean DPO loss, pair by pair and in one pass."""
     losses = []
     for pair in pairs:
-        batch = collate(pair.samples, vocabulary_size(learner.model))
+        batch = collate(pair.samples, vocabulary_size(learner.model)).to(learner.model.device)
         logprobs_N = score_tokens(learner.model, batch).logprobs_N
-        ratio_N = logprobs_N - torch.from_numpy(pair.reference)
+        ratio_N = logprobs_N - torch.from_numpy(pair.reference).to(logprobs_N.device)
         chosen = sum(len(one.sampled_n) for one in pair.chosen)
         losses.append(dpo_loss(ratio_N[:chosen].sum()[None], ratio_N[chosen:].sum()[None], beta).loss_P)
     return torch.cat(losses).mean()

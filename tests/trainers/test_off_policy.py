@@ -96,13 +96,14 @@ def test_micro_batches_carry_the_gradient_of_the_whole_loss(
 
     samples = [sample for group in groups for one in group for sample in one.samples]
     assert len(samples) == 12 * (1 if memory == "full_history" else 2)
-    batch = collate(samples, vocabulary_size(learner.model)).to(learner.model.device)
-    logprobs_N = score_tokens(learner.model, batch).logprobs_N
+    batch = collate(samples, vocabulary_size(learner.model))
+    there = batch.to(learner.model.device)
+    logprobs_N = score_tokens(learner.model, there).logprobs_N.cpu()
     episode_N = batch.row_N // (len(samples) // 12)
     returns_S, group_S = torch.tensor(RETURNS), torch.arange(12) // 4
     if reference is not None:
         with torch.no_grad():
-            start_N = score_tokens(reference, batch).logprobs_N
+            start_N = score_tokens(reference, there).logprobs_N.cpu()
         log_ratio_S = torch.zeros(12).index_add(0, episode_N, logprobs_N - start_N)
         # Divided by 2 beta and by the four members of a group (departure 3).
         whole = copg_loss(log_ratio_S, returns_S, group_S, config.beta) / (2 * config.beta * 4)

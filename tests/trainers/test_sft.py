@@ -88,11 +88,11 @@ def test_scripted_actions_cost_what_constrained_decoding_would_pay(
     firsts = {policy.vocabulary.encode(word)[0] for word in WORDS}
     assert len(firsts) == len(WORDS)
     (sample,) = samples_of(played[0], policy.chat, policy.grammar)
-    scores = score_tokens(learner.model, collate([sample], vocabulary_size(learner.model)))
+    scores = score_tokens(learner.model, collate([sample], vocabulary_size(learner.model)).to(learner.model.device))
     assert float(scores.logprobs_N.detach().sum()) == pytest.approx(-2 * math.log(8), abs=1e-5)
     assert np.isnan(sample.logprobs_n).all()
     (free,) = samples_of(played[0], policy.chat, None)
-    free_scores = score_tokens(learner.model, collate([free], vocabulary_size(learner.model)))
+    free_scores = score_tokens(learner.model, collate([free], vocabulary_size(learner.model)).to(learner.model.device))
     expected = -len(free.sampled_n) * math.log(vocabulary_size(learner.model))
     assert float(free_scores.logprobs_N.detach().sum()) == pytest.approx(expected, abs=1e-3)
 

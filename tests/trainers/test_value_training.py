@@ -164,7 +164,7 @@ def test_the_worth_of_steps_is_what_they_add(trained: ValueLearner, examples: li
 
 
 def test_values_are_held_within_0_and_1(learner: Learner, examples: list[Example]) -> None:
-    critic = TokenCritic(trunk_of(learner.model))
+    critic = TokenCritic(trunk_of(learner.model)).to(learner.model.device)
     for bias, expected in ((3.0, 1.0), (-3.0, 0.0)):
         critic.start_at(bias)
         assert ValueModel(critic, learner.tokenizer)([examples[0].moment]) == [expected]
@@ -184,7 +184,7 @@ def test_micro_batches_change_no_gradient(
     loss = _add_gradients(value, rows, labels_B)
     found = [one.grad.clone() for one in value.critic.module.parameters() if one.grad is not None]
     value.critic.module.zero_grad()
-    expected = ((value.model.read(rows) - labels_B) ** 2).mean()
+    expected = ((value.model.read(rows).cpu() - labels_B) ** 2).mean()
     expected.backward()  # type: ignore[no-untyped-call]
     assert loss == pytest.approx(expected.item(), rel=1e-5)
     wanted = [one.grad for one in value.critic.module.parameters() if one.grad is not None]

@@ -37,8 +37,8 @@ def test_the_folder_is_an_ordinary_one(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "again")
     tokenizer.save_pretrained(tmp_path / "again")
     reloaded, _ = load_model(tmp_path / "again")
-    ids = torch.tensor([[5, 6, 7]], device=model.device)
-    assert torch.equal(model(ids).logits, reloaded(ids).logits)
+    ids = torch.tensor([[5, 6, 7]], device=reloaded.device)
+    assert torch.equal(model.to(reloaded.device)(ids).logits, reloaded(ids).logits)
 
 
 def test_equal_arguments_give_equal_files_and_disturb_no_generator(tmp_path: Path) -> None:
