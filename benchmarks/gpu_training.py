@@ -13,6 +13,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,12 @@ def measure(study: Study, agent: AgentConfig, run: Path) -> dict[str, Any]:
     sums = ("env_turns", "action_tokens", "seconds")
     found: dict[str, Any] = {}
     for column in COLUMNS:
-        values = [float(row[column]) for row in rows]
+        values = [float(row[column]) for row in rows if column in row]  # a step without a lesson has no mismatch
         if column in sums:
-            values = [late - early for early, late in zip(values, values[1:], strict=False)]
+            values = [late - early for early, late in pairwise(values)]
         else:
             values = values[1:]
-        found[column] = round(statistics.mean(values), 6)
+        found[column] = round(statistics.mean(values), 6) if values else None
     found["turns_per_s"] = round(found["env_turns"] / found["rollout_seconds"], 1)
     return found
 
