@@ -42,8 +42,8 @@ class Study:
     model: str = "smollm2"
     steps: int = 4
     groups: int = 16
-    group_size: int = 8
-    max_turns: int = 6
+    group_size: int = 16
+    max_turns: int = 10
     micro_batch_tokens: int = 16_384
     cache_gib: float = 8.0
     name: str = "gpu_training"
