@@ -43,6 +43,7 @@ class Study:
     steps: int = 4
     groups: int = 16
     group_size: int = 16
+    env: str = "sparring/WebShop-v1"
     max_turns: int = 10
     micro_batch_tokens: int = 16_384
     cache_gib: float = 8.0
@@ -52,11 +53,11 @@ class Study:
 
 def measure(study: Study, agent: AgentConfig, run: Path) -> dict[str, Any]:
     """Means over the steps behind the first."""
-    wrappers = ("webshop-brief", "webshop-top5", "webshop-price")
+    wrappers = ("webshop-brief", "webshop-top5", "webshop-price") if "WebShop" in study.env else ()
     config = grpo.Config(
         run=run,
         model=study.model,
-        env=EnvConfig("sparring/WebShop-v1", wrappers=wrappers, max_turns=study.max_turns),
+        env=EnvConfig(study.env, wrappers=wrappers, max_turns=study.max_turns),
         agent=replace(agent, max_action_tokens=24, engine_cache_gib=study.cache_gib),
         optim=OptimConfig(lr=1e-6, micro_batch_tokens=study.micro_batch_tokens),
         loop=LoopConfig(steps=study.steps, eval_every=0, checkpoint_every=1000),

@@ -14,6 +14,8 @@ Facts about vLLM 0.32 that this file rests on:
    that is left to the last of them.
 6. Where a prompt is prefilled in parts, the seeded generator of its request is set back after each part by a call that
    generators of a CPU do not have, and the engine dies. So on a CPU prompts are prefilled whole.
+7. On a GPU an engine in float32 multiplies in TF32 where it attends, so its log-probabilities are not those of the
+   trainer's model to rounding.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ class Engine:
 
     Raises:
         MissingExtra: vllm is not installed.
-        InvalidConfig: an adapter of a rank that vLLM does not take.
+        InvalidConfig: an adapter of a rank that vLLM does not take, or (as the engine starts) one in float32 on a GPU.
     """
 
     def __init__(
@@ -242,6 +244,10 @@ class Engine:
             # What is asked for is allocated, whoever else holds memory there (a trainer's model, another engine): else
             # vLLM would want nearly the whole GPU to be free.
             options["gpu_memory_utilization"] = 0.01
+        if self._rank and not is_cpu and self._dtype == "float32":
+            raise InvalidConfig(
+                "on a GPU vLLM runs adapters in half precision alone: dtype must be bfloat16 or float16"
+            )
         if self._rank:
             rank = next(one for one in _RANKS if one >= self._rank)
             options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}

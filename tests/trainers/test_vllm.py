@@ -53,12 +53,14 @@ def config(tmp_path: Path, copy_env: EnvConfig, copy_agent: AgentConfig) -> grpo
 
 @pytest.mark.parametrize("lora_rank", [0, 2])
 def test_steps_of_a_trainer(config: grpo.Config, lora_rank: int) -> None:
+    if lora_rank and torch.cuda.is_available():
+        config = replace(config, agent=replace(config.agent, engine_dtype="bfloat16"))
     run = RunFolder(grpo.train(replace(config, lora_rank=lora_rank)))
     rows = run.metrics()
     assert len(rows) == 3
     # The mean difference between sampled log-probabilities and the trainer's own, before a step's first update: the
     # second and third step would show an engine that had been left at older weights.
-    assert all(row["mismatch"] < 1e-5 for row in rows)
+    assert all(row["mismatch"] < (3e-2 if torch.cuda.is_available() else 1e-5) for row in rows)
     assert all(math.isfinite(row["loss"]) and row["grad_norm"] > 0 for row in rows)
     assert "eval_greedy_score" in rows[-1]
 
@@ -69,7 +71,8 @@ def test_a_resumed_run_reaches_the_same_weights(config: grpo.Config) -> None:
     grpo.train(replace(config, loop=replace(config.loop, steps=1)))
     grpo.train(replace(config, resume=True))
     weights = [load_file(run / "checkpoints/step-3/model.safetensors") for run in (whole, config.run)]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    for name, value in weights[0].items():  # bit by bit where the kernels allow that
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-3 if torch.cuda.is_available() else 0)
 
 
 def test_the_policies_of_a_learner_share_an_engine(config: grpo.Config) -> None:
