@@ -3,6 +3,7 @@
     python benchmarks/score.py --tune                      # three trials a method, on a seed of their own
     python benchmarks/score.py --seeds 0 1 2               # with the settings that tuning chose; writes the table
     python benchmarks/score.py --tasks sorting --methods score two-turn --seeds 0
+    python benchmarks/score.py --tasks colouring --settings-of sorting --seeds 0 1 2      # without tuning of its own
     python benchmarks/score.py --show                      # the table of all that was run so far
 
 Every run is kept under `--out` and is not repeated. All methods begin with the weights of one imitation of a
@@ -66,6 +67,8 @@ class Study:
     seeds: tuple[int, ...] = ()
     tune: bool = False
     """Run every method's three trials on seed 100, and keep the one with the best last attempts on the dev split."""
+    settings_of: str | None = None
+    """Take the settings that tuning chose on this task for tasks that were not tuned on."""
     show: bool = False
     """Run nothing; make the table of what was run."""
     out: Path = Path("runs/score")
@@ -190,10 +193,13 @@ def base_on_dev(study: Study, name: str) -> dict[str, Any]:
 
 
 def tuned(study: Study, name: str, method: str) -> int:
-    """The trial that a method is run with: the best on the tuning seed, the first where not all were run."""
+    """The trial that a method is run with: the best on the tuning seed.
+
+    Where a task has not all trials, that is the one of `settings_of`, or else the first.
+    """
     runs = [study.out / name / f"{method}-{trial}-{TUNING_SEED}" for trial in range(len(METHODS[method].trials))]
     if not all((run / DONE).exists() for run in runs):
-        return 0
+        return tuned(study, study.settings_of, method) if study.settings_of not in (None, name) else 0
     merits = [merit(json.loads((run / DONE).read_text()), base_on_dev(study, name)) for run in runs]
     return int(np.argmax(merits))
 
@@ -264,7 +270,13 @@ def figures_of(study: Study) -> dict[str, Any]:
                     rows[mode][method] = summary(found, base, mode)
         trials = {method: dict(METHODS[method].trials[trial]) for method, trial in chosen.items()}
         tasks[name] = {"env": asdict(TASKS[name]), "chosen": trials, **rows}
-    return {"problems": PROBLEMS, "turns_a_run": TURNS, "tuning_trials_a_method": 3, "tasks": tasks}
+    return {
+        "problems": PROBLEMS,
+        "turns_a_run": TURNS,
+        "tuning_trials_a_method": 3,
+        "untuned_tasks_like": study.settings_of,
+        "tasks": tasks,
+    }
 
 
 def table(figures: Mapping[str, Any]) -> str:
