@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -67,11 +68,17 @@ class PreferenceConfig:
     """Passes over the pairs of a step."""
     minibatches: int = 1
     """Optimiser steps in a pass."""
+    target_kl: float | None = None
+    """End a step early where the policy has gone so much further from the reference than it was on the step's first
+    minibatch (k3, a mean over the tokens of a minibatch, before its update): few pairs in many minibatches at a high
+    rate can otherwise carry it tens of nats away within one step. None takes all minibatches."""
 
     def __post_init__(self) -> None:
         for name, low in (("nll_coef", 0), ("margin_weight", 0), ("epochs", 1), ("minibatches", 1)):
             if getattr(self, name) < low:
                 raise InvalidConfig(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.target_kl is not None and self.target_kl <= 0:
+            raise InvalidConfig(f"target_kl must be above 0, or None, got {self.target_kl}")
         if self.beta <= 0:
             raise InvalidConfig(f"beta must be above 0, got {self.beta}")
         if not 0 <= self.label_smoothing < 0.5:
@@ -178,21 +185,36 @@ def update_on_samples(
     tally, tokens = Tally(), 0
     losses: list[float] = []
     norms: list[float] = []
-    for _ in range(config.epochs):
-        for numbers in np.array_split(rng.permutation(len(pairs)), config.minibatches):
-            part = [pairs[int(number)] for number in numbers]
-            if part:
-                losses.append(add_gradients(config, optim, learner.model, part, temperature, tally))
-                norms.append(take_step(learner.optimizer, optim, lr))
-                tokens += sum(len(sample.ids_T) for sample in distinct(part))
+    first_kl: float | None = None
+    for numbers in _minibatches(config, len(pairs), rng):
+        part = [pairs[int(number)] for number in numbers]
+        seen = Tally()
+        loss = add_gradients(config, optim, learner.model, part, temperature, seen)
+        tally.merge(seen)
+        tokens += sum(len(sample.ids_T) for sample in distinct(part))
+        if config.target_kl is not None:
+            kl = seen.means().get("kl", 0.0)  # nothing is known of it where no reference is
+            first_kl = kl if first_kl is None else first_kl
+            if not kl - first_kl <= config.target_kl:
+                learner.optimizer.zero_grad()
+                break
+        losses.append(loss)
+        norms.append(take_step(learner.optimizer, optim, lr))
     return {
         "loss": float(np.mean(losses)) if losses else math.nan,
         "grad_norm": float(np.mean(norms)) if norms else math.nan,
         "lr": lr,
         "pairs": float(len(pairs)),
+        "updates": float(len(norms)),
         **tally.means(),
         "tokens_per_second": tokens / (time.monotonic() - began),
     }
+
+
+def _minibatches(config: PreferenceConfig, count: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
+    """The numbers of the pairs of each minibatch, in a new order each epoch; none is empty."""
+    for _ in range(config.epochs):
+        yield from (part for part in np.array_split(rng.permutation(count), config.minibatches) if len(part))
 
 
 def add_gradients(

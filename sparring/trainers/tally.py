@@ -22,6 +22,12 @@ class Tally:
             self._sums[name] = self._sums[name] + total if name in self._sums else total
             self._counts[name] = self._counts.get(name, 0) + values.numel()
 
+    def merge(self, other: Tally) -> None:
+        """Take in all that another has seen."""
+        for name, total in other._sums.items():
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
+            self._counts[name] = self._counts.get(name, 0) + other._counts[name]
+
     def means(self) -> dict[str, float]:
         """The mean of each statistic over all tokens it was seen on."""
         return {name: float(total) / max(self._counts[name], 1) for name, total in self._sums.items()}

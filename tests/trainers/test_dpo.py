@@ -289,6 +289,36 @@ def step(
     return row
 
 
+def test_a_step_ends_where_it_has_gone_too_far(
+    pairs: list[Pair], learner: Learner, policy: HFPolicy, copy_agent: AgentConfig
+) -> None:
+    """At this rate the second minibatch finds a policy that has left its samples; nothing is learned from it."""
+    start = {name: one.clone() for name, one in learner.model.state_dict().items()}
+    optim = replace(SMALL, lr=0.05)
+    found: dict[float | None, tuple[float, torch.Tensor]] = {}
+    for target in (None, 1e-3, 1e6):
+        learner.model.load_state_dict(start)
+        learner.optimizer.state.clear()
+        config = PreferenceConfig(minibatches=4, target_kl=target)
+        row = update_on_pairs(config, optim, learner, pairs, policy, copy_agent, seed=0, step=1, progress=0.0)
+        assert all(one.grad is None or not one.grad.any() for one in learner.model.parameters())
+        found[target] = row["updates"], torch.cat([one.flatten() for one in learner.model.parameters()]).clone()
+    assert found[1e-3][0] == 1 and found[None][0] == found[1e6][0] == 4
+    assert torch.equal(found[None][1], found[1e6][1]) and not torch.equal(found[None][1], found[1e-3][1])
+    with pytest.raises(InvalidConfig, match="target_kl must be above 0"):
+        PreferenceConfig(target_kl=0)
+
+
+def test_how_far_is_counted_from_where_the_step_began(
+    pairs: list[Pair], learner: Learner, policy: HFPolicy, copy_agent: AgentConfig
+) -> None:
+    """A policy far from who recorded the tokens, as one that learns from a file may be, still takes its steps."""
+    perturb(learner)
+    policy.weights_changed()
+    row = step(learner, pairs, policy, copy_agent, minibatches=2, target_kl=0.02)
+    assert row["kl"] > 0.02 and row["updates"] == 2
+
+
 def test_a_first_step_starts_from_the_reference(
     pairs: list[Pair], learner: Learner, policy: HFPolicy, copy_agent: AgentConfig
 ) -> None:
