@@ -155,7 +155,7 @@ def test_functions_and_classes_of_a_file_are_played(tmp_path: Path) -> None:
     path = str(write(tmp_path, FUNCTION))
     check_env(lambda: make("CodeTasks-v1", path=path, turns=3))
     path = str(write(tmp_path, FUNCTION, STACK))
-    env = make("CodeTasks-v1", path=path)
+    env = make("CodeTasks-v1", path=path, timeout_s=2.0)  # three times spent on what never ends
     for id in ("double", "stack"):
         env.reset(options={"task": id})
         assert env.step(env.unwrapped.expert_action())[0] == "1 of 1 tests pass."  # type: ignore[attr-defined]
