@@ -235,7 +235,7 @@ def human_eval(study: Humans) -> None:
     model, tokenizer = load_model("smollm2")
     policy = HFPolicy(model, tokenizer, greedy=True, max_new_tokens=study.max_action_tokens, threads=0)
     config = BenchConfig(
-        EnvConfig("HumanEval-v1", options={"turns": str(study.turns)}), "test", study.problems, concurrent_episodes=8
+        EnvConfig("HumanEval-v1", options={"turns": str(study.turns)}), "test", study.problems, concurrent_episodes=32
     )
     bench([Agent("SmolLM2-135M, greedy", policy, system=SYSTEM)], config, study.out, resume=True, show_progress=True)
     _record("code_human_eval", study, (0,), figures(episodes(study.out), study.turns))

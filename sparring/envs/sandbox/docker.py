@@ -117,9 +117,10 @@ class DockerSandbox(ServedSandbox):
     def _create(self, name: str, meeting: Rendezvous) -> str:
         """Make a container, with the owner's socket in it where the engine sees our files; returns its id."""
         docker = need("docker", "docker")
-        options = host_options(self.limits, self._read_only)
         place = docker.types.Mount(_MEETING_PLACE, str(meeting.folder), type="bind", read_only=True)
-        for mounts in ([place], []):
+        mounts, owned = [place], True
+        while True:
+            options = host_options(self.limits, self._read_only, owned=owned)
             try:
                 made = self._client.create_container(
                     self.image,
@@ -134,11 +135,14 @@ class DockerSandbox(ServedSandbox):
                     host_config=self._client.create_host_config(**options, mounts=mounts),
                 )
             except docker.errors.APIError as error:
-                if not mounts or "bind" not in str(error):
+                if owned and "mount option" in str(error):  # Podman's folders in memory can't be given to a user
+                    owned = False
+                elif mounts and "bind" in str(error):
+                    mounts = []
+                else:
                     raise
                 continue
             return str(made["Id"])
-        raise AssertionError("the second try returns or raises")
 
     def restart(self) -> None:
         self._stop()
@@ -179,15 +183,21 @@ class DockerSandbox(ServedSandbox):
             self.close()
 
 
-def host_options(limits: Limits, read_only: Sequence[str] = ()) -> dict[str, Any]:
-    """What a container may use and do, as the engine is told."""
-    size = f"rw,exec,nosuid,nodev,size={limits.disk_bytes},uid={USER},gid={USER}"
+def host_options(limits: Limits, read_only: Sequence[str] = (), *, owned: bool = True) -> dict[str, Any]:
+    """What a container may use and do, as the engine is told.
+
+    Args:
+        owned: whether the folders that can be written to belong to the user whom commands run as; otherwise they are
+            root's, and everyone in the container may write there.
+    """
+    size = f"rw,exec,nosuid,nodev,size={limits.disk_bytes}" + (f",uid={USER},gid={USER}" if owned else "")
+    others = 0 if owned else 0o777
     return {
         "auto_remove": True,
         "network_mode": "none",
         "ipc_mode": "none",
         "read_only": True,
-        "tmpfs": {folder: f"{size},mode={mode:04o}" for folder, mode in FOLDERS.items()},
+        "tmpfs": {folder: f"{size},mode={mode | others:04o}" for folder, mode in FOLDERS.items()},
         "binds": [f"{path}:{path}:ro" for path in read_only],
         "mem_limit": limits.memory_bytes,
         "memswap_limit": limits.memory_bytes,
