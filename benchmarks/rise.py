@@ -165,6 +165,7 @@ def main(study: Study) -> None:
         if not study.show:
             base = RunFolder(shared.base_of(shared.Study(out=study.starts), name)).latest_checkpoint()
             assert base is not None
+            (study.out / name).mkdir(parents=True, exist_ok=True)
             kept(TASKS[name], base[1], study.out / name / "base.json")
             for seed in study.seeds:
                 for variant in VARIANTS:
