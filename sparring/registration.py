@@ -207,6 +207,7 @@ def register_builtins() -> None:
     register("sparring/Jericho-v1", "sparring.envs.text.jericho:Jericho", max_turns=400)
     register("sparring/ScreenGrounding-v1", "sparring.envs.gui.grounding:ScreenGrounding")
     register("sparring/Desktop-v1", "sparring.envs.gui.desktop:Desktop", max_turns=30)
+    register("sparring/DesktopApplications-v1", "sparring.envs.gui.applications:DesktopApplications", max_turns=40)
     register("sparring/ScreenDataset-v1", "sparring.envs.gui.dataset:ScreenDataset")
     register("sparring/Gem-v1", "sparring.envs.text.gem:Gem", game="game:GuessTheNumber-v0-easy")
     register("sparring/TextArena-v1", "sparring.envs.text.textarena:TextArena", game="GuessTheNumber-v0")

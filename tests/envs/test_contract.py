@@ -10,9 +10,11 @@ from sparring.testing import report
 
 # Pages in Chromium; tests/envs/web/test_contract.py checks them in fewer turns.
 BROWSERS = {"sparring/Browser-v1", "sparring/MiniWoB-v1", "sparring/WebShopBrowser-v1"}
-# What takes minutes: the first generates its games, the second starts a Java process for each environment, the third a
-# display (tests/envs/gui/test_desktop.py checks it in fewer turns).
-SLOW = {"sparring/TextWorld-v1", "sparring/ScienceWorld-v1", "sparring/Desktop-v1", *BROWSERS}
+# Programs on a display, which tests in tests/envs/gui check in fewer turns.
+DESKTOPS = {"sparring/Desktop-v1", "sparring/DesktopApplications-v1"}
+# What takes minutes: besides those, the first generates its games, and the second starts a Java process for each
+# environment.
+SLOW = {"sparring/TextWorld-v1", "sparring/ScienceWorld-v1", *DESKTOPS, *BROWSERS}
 # What can't be made without a file that no package ships; its own tests bring one.
 NEEDS_A_FILE = {
     "sparring/Jericho-v1",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
 from sparring.envs.base import Info, TextEnv
 from sparring.envs.gui.actions import ENDINGS, HOW, GuiAction, Kind, parse, write
-from sparring.envs.gui.desktop_tasks import KINDS, DesktopTask, advise, is_reached, make_task
+from sparring.envs.gui.desktop_tasks import KINDS, DesktopTask, TaskKind
 from sparring.envs.gui.display import Display
+from sparring.envs.gui.geometry import Size
+from sparring.envs.gui.programs.session import ProgramSession
 from sparring.envs.gui.session import Look, Session, give_back, take
 from sparring.envs.text.seeded_tasks import SPLITS, SeededSplits, SeededTasks, draw_world
 from sparring.errors import EnvFailed, InvalidConfig, InvalidData, ReplayDiverged, unknown
@@ -34,7 +36,8 @@ class Desktop(TextEnv):
     process.
 
     Args:
-        kinds: of tasks, separated by commas; all eight by default (see `KINDS` in `desktop_tasks`).
+        kinds: of tasks, separated by commas; all eight by default (see `KINDS` in `desktop_tasks`). A sequence may hold
+            kinds of your own (`TaskKind`) as well as names.
         width, height: of the display, in pixels.
         patience_s: an application or a display that takes longer over an answer hangs.
         hint: whether the instruction says how actions are written.
@@ -46,10 +49,12 @@ class Desktop(TextEnv):
 
     splits: ClassVar[tuple[str, ...]] = SPLITS
     snapshot_kind: ClassVar[SnapshotKind | None] = SnapshotKind.REPLAY
+    known_kinds: ClassVar[Mapping[str, TaskKind]] = KINDS
+    least_size: ClassVar[Size] = (380, 280)
 
     def __init__(
         self,
-        kinds: str | Sequence[str] = tuple(KINDS),
+        kinds: str | Sequence[str | TaskKind] = tuple(KINDS),
         width: int = 400,
         height: int = 300,
         patience_s: float = 10.0,
@@ -58,18 +63,24 @@ class Desktop(TextEnv):
         dev_tasks: int = 200,
         test_tasks: int = 200,
     ) -> None:
-        self.kinds = tuple(kinds.split(",")) if isinstance(kinds, str) else tuple(kinds)
-        for kind in self.kinds:
-            if kind not in KINDS:
-                raise unknown("kind of task", kind, KINDS)
-        if not self.kinds or width < 380 or height < 280:
-            raise InvalidConfig(f"the applications need a display of at least 380 × 280, got {width} × {height}")
+        self.kinds = tuple(
+            self._kind(one) if isinstance(one, str) else one
+            for one in (kinds.split(",") if isinstance(kinds, str) else kinds)
+        )
+        if not self.kinds or width < self.least_size[0] or height < self.least_size[1]:
+            least = " × ".join(map(str, self.least_size))
+            raise InvalidConfig(f"the applications need a display of at least {least}, got {width} × {height}")
         self._size, self._patience_s, self._hint = (width, height), patience_s, hint
         self._tasks = SeededSplits(train_tasks, dev_tasks, test_tasks)
-        self._session: Session | None = None
+        self._session: Session | ProgramSession | None = None
         self._task, self._look = "", Look({}, ())
         self._picture: Image | None = None
         self._played: list[tuple[str, str]] = []
+
+    def _kind(self, name: str) -> TaskKind:
+        if name not in self.known_kinds:
+            raise unknown("kind of task", name, self.known_kinds)
+        return self.known_kinds[name]
 
     def task_ids(self, split: str) -> SeededTasks:
         """The ids of a split's tasks; the kinds take turns.
@@ -82,7 +93,11 @@ class Desktop(TextEnv):
     @property
     def task(self) -> DesktopTask:
         """What is to be done."""
-        return _task(self._task, self.kinds)
+        return _task(self._task, self._kind_of_task)
+
+    @property
+    def _kind_of_task(self) -> TaskKind:
+        return self.kinds[int(self._task.partition("/")[2]) % len(self.kinds)]
 
     def observe(self) -> tuple[str, Info]:
         """The widgets on the screen, one a line, and the picture of it."""
@@ -93,7 +108,7 @@ class Desktop(TextEnv):
         for one in self._look.widgets:
             edges = (round(1000 * edge) for edge in (one.box.left, one.box.top, one.box.right, one.box.bottom))
             value = "" if one.value is None else f" = {json.dumps(one.value[:_LONGEST_SHOWN], ensure_ascii=False)}"
-            lines.append(f"{one.kind} {json.dumps(one.name)}{value} at {' '.join(map(str, edges))}")
+            lines.append(f"{one.kind} {json.dumps(one.name, ensure_ascii=False)}{value} at {' '.join(map(str, edges))}")
         return "\n".join(lines)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
@@ -106,9 +121,12 @@ class Desktop(TextEnv):
 
     def _restart(self, task: str) -> None:
         if self._session is None or not self._session.is_alive:
-            self._session = take(self._size, self._patience_s)
+            self._session = self._take()
         self._task, self._played = task, []
         self._see(self._session.show(self.task.spec))
+
+    def _take(self) -> Session | ProgramSession:
+        return take(self._size, self._patience_s)
 
     def _see(self, look: Look) -> None:
         assert self._session is not None
@@ -131,7 +149,7 @@ class Desktop(TextEnv):
                 self._see(self._session.look())
         except InvalidData as error:
             extra["no_op"] = str(error)
-        reached = is_reached(self.task, self._look.state)
+        reached = self._kind_of_task.reached(self.task.goal, self._look.state)
         is_over = is_over or reached or bool(self._look.state.get("committed"))
         text, info = self.observe()
         self._played.append((action, text))
@@ -141,13 +159,15 @@ class Desktop(TextEnv):
 
     def expert_action(self) -> str:
         """The next action of a user who reads the application's state."""
-        return write(advise(self.task, self._look))
+        return write(self._kind_of_task.advise(self.task.goal, self._look))
 
     def close(self) -> None:
         """Leave the display and the application to the next environment."""
-        if self._session is not None:
+        if isinstance(self._session, Session):
             give_back(self._session)
-            self._session = None
+        elif self._session is not None:
+            self._session.close()
+        self._session = None
 
     def snapshot(self) -> Snapshot:
         """The actions so far; `restore` does them again."""
@@ -211,6 +231,5 @@ def perform(display: Display, action: GuiAction) -> None:
 
 
 @lru_cache(maxsize=4_096)
-def _task(task: str, kinds: tuple[str, ...]) -> DesktopTask:
-    kind = kinds[int(task.partition("/")[2]) % len(kinds)]
-    return draw_world(task, lambda rng: make_task(kind, rng), lambda one: f"{one.instruction}{one.spec}")
+def _task(task: str, kind: TaskKind) -> DesktopTask:
+    return draw_world(task, kind.draw, lambda one: f"{one.instruction}{one.spec}")

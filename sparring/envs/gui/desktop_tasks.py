@@ -15,7 +15,7 @@ import numpy as np
 from sparring.envs.gui.actions import GuiAction, Kind
 from sparring.envs.gui.session import Look, Shown
 
-_WORDS = (
+WORDS = (
     "amber",
     "birch",
     "cedar",
@@ -50,37 +50,30 @@ class DesktopTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskKind:
-    """How tasks of one kind are drawn, judged and done."""
+    """How tasks of one kind are drawn, judged and done.
+
+    Attributes:
+        draw: a task, from a generator. reached: whether its goal is, from that and the application's state.
+        advise: the expert's next action, from the goal and what the application says of itself.
+    """
 
     draw: Callable[[np.random.Generator], DesktopTask]
     reached: Callable[[Any, dict[str, Any]], bool]
     advise: Callable[[Any, Look], GuiAction]
 
 
-def make_task(kind: str, rng: np.random.Generator) -> DesktopTask:
-    """Draw a task of a kind."""
-    return KINDS[kind].draw(rng)
-
-
-def is_reached(task: DesktopTask, state: dict[str, Any]) -> bool:
-    """Whether the application's state is what the task asks for."""
-    return KINDS[task.kind].reached(task.goal, state)
-
-
-def advise(task: DesktopTask, look: Look) -> GuiAction:
-    """The expert's next action."""
-    return KINDS[task.kind].advise(task.goal, look)
-
-
-def _pick(rng: np.random.Generator, names: Sequence[str], count: int) -> list[str]:
+def pick(rng: np.random.Generator, names: Sequence[str], count: int) -> list[str]:
+    """So many different ones of the names."""
     return [str(one) for one in rng.permutation(names)[:count]]
 
 
-def _find(look: Look, kind: str, name: str | None = None) -> Shown | None:
+def find(look: Look, kind: str, name: str | None = None) -> Shown | None:
+    """The first thing of a kind, and of a name where one is given, that is on the screen."""
     return next((one for one in look.widgets if one.kind == kind and name in (None, one.name)), None)
 
 
-def _click(widget: Shown | None) -> GuiAction:
+def click(widget: Shown | None) -> GuiAction:
+    """A click at the middle of a thing; where there is none, waiting for it."""
     return GuiAction(Kind.WAIT) if widget is None else GuiAction(Kind.CLICK, point=widget.box.centre)
 
 
@@ -88,8 +81,8 @@ def _click(widget: Shown | None) -> GuiAction:
 
 
 def _draw_form(rng: np.random.Generator) -> DesktopTask:
-    values = {"Name": _pick(rng, _NAMES, 1)[0], "City": _pick(rng, _CITIES, 1)[0], "Code": str(rng.integers(100, 1000))}
-    fields = _pick(rng, list(values), int(rng.integers(2, 4)))
+    values = {"Name": pick(rng, _NAMES, 1)[0], "City": pick(rng, _CITIES, 1)[0], "Code": str(rng.integers(100, 1000))}
+    fields = pick(rng, list(values), int(rng.integers(2, 4)))
     goal = {name: values[name] for name in fields}
     wanted = ", ".join(f"{name} {value}" for name, value in goal.items())
     return DesktopTask("form", f"fill in the form and send it: {wanted}", {"app": "form", "fields": fields}, goal)
@@ -101,7 +94,7 @@ def _form_done(goal: Any, state: dict[str, Any]) -> bool:
 
 def _do_form(goal: Any, look: Look) -> GuiAction:
     for name, value in goal.items():
-        field = _find(look, "field", name)
+        field = find(look, "field", name)
         if field is None or field.value == value:
             continue
         if not field.value:
@@ -111,16 +104,16 @@ def _do_form(goal: Any, look: Look) -> GuiAction:
         return (
             GuiAction(Kind.PRESS, keys=("backspace",)) if look.state["at_end"] else GuiAction(Kind.PRESS, keys=("end",))
         )
-    return _click(_find(look, "button", "Send"))
+    return click(find(look, "button", "Send"))
 
 
 # Tick boxes
 
 
 def _draw_checklist(rng: np.random.Generator) -> DesktopTask:
-    names = _pick(rng, _WORDS, 6)
-    goal = sorted(_pick(rng, names, int(rng.integers(1, 4))), key=names.index)
-    ticked = _pick(rng, names, 1)
+    names = pick(rng, WORDS, 6)
+    goal = sorted(pick(rng, names, int(rng.integers(1, 4))), key=names.index)
+    ticked = pick(rng, names, 1)
     return DesktopTask(
         "checklist",
         f"tick exactly {', '.join(goal)}, and apply",
@@ -136,8 +129,8 @@ def _checklist_done(goal: Any, state: dict[str, Any]) -> bool:
 def _do_checklist(goal: Any, look: Look) -> GuiAction:
     for box in look.widgets:
         if box.kind == "checkbox" and (box.value == "on") != (box.name in goal):
-            return _click(box)
-    return _click(_find(look, "button", "Apply"))
+            return click(box)
+    return click(find(look, "button", "Apply"))
 
 
 # Calculate
@@ -163,18 +156,18 @@ def _do_calculator(goal: Any, look: Look) -> GuiAction:
     is_begun = (pending, total) == (sign, int(first)) and not (sign == "+" and total == 0)
     is_fresh = (pending, total) == ("+", 0) and not look.state["finished"]
     if not is_begun and not is_fresh:
-        return _click(_find(look, "button", "C"))
+        return click(find(look, "button", "C"))
     wanted, after = (second, "=") if is_begun else (first, sign)
     if typed == wanted:
-        return _click(_find(look, "button", after))
-    return _click(_find(look, "button", wanted[len(typed)] if wanted.startswith(typed) else "C"))
+        return click(find(look, "button", after))
+    return click(find(look, "button", wanted[len(typed)] if wanted.startswith(typed) else "C"))
 
 
 # Edit a text
 
 
 def _draw_editor(rng: np.random.Generator) -> DesktopTask:
-    old, new = " ".join(_pick(rng, _WORDS, 3)), " ".join(_pick(rng, _WORDS, 2))
+    old, new = " ".join(pick(rng, WORDS, 3)), " ".join(pick(rng, WORDS, 2))
     if rng.random() < 0.5:
         return DesktopTask(
             "editor", f"replace the whole text by: {new}\nand save it", {"app": "editor", "text": old}, new
@@ -192,14 +185,14 @@ def _editor_done(goal: Any, state: dict[str, Any]) -> bool:
 
 
 def _do_editor(goal: Any, look: Look) -> GuiAction:
-    page = _find(look, "text")
+    page = find(look, "text")
     if page is None or page.value == goal:
-        return _click(_find(look, "button", "Save"))
+        return click(find(look, "button", "Save"))
     value = page.value or ""
     if look.state["selected"] or not value:
         return GuiAction(Kind.TYPE, text=goal, point=None if look.state["focused"] else page.box.centre)
     if not look.state["focused"]:
-        return _click(page)
+        return click(page)
     if look.state["at_end"] and goal.startswith(value):
         return GuiAction(Kind.TYPE, text=goal[len(value) :])
     return GuiAction(Kind.PRESS, keys=("ctrl", "end") if goal.startswith(value) else ("ctrl", "a"))
@@ -209,7 +202,7 @@ def _do_editor(goal: Any, look: Look) -> GuiAction:
 
 
 def _draw_mixer(rng: np.random.Generator) -> DesktopTask:
-    names = _pick(rng, _WORDS, 3)
+    names = pick(rng, WORDS, 3)
     levels = {name: int(rng.integers(0, 101)) for name in names}
     asked = names[int(rng.integers(3))]
     level = int(rng.integers(0, 101))
@@ -228,7 +221,7 @@ def _mixer_done(goal: Any, state: dict[str, Any]) -> bool:
 
 
 def _do_mixer(goal: Any, look: Look) -> GuiAction:
-    slider = _find(look, "slider", goal["name"])
+    slider = find(look, "slider", goal["name"])
     if slider is None or slider.value is None:
         return GuiAction(Kind.WAIT)
     # The knob travels the slider less its own length; it stands in the lower half, under the number.
@@ -246,7 +239,7 @@ def _do_mixer(goal: Any, look: Look) -> GuiAction:
 
 
 def _draw_files(rng: np.random.Generator) -> DesktopTask:
-    names = sorted(f"{first}-{second}.txt" for first in _pick(rng, _WORDS, 4) for second in _pick(rng, _WORDS, 4))
+    names = sorted(f"{first}-{second}.txt" for first in pick(rng, WORDS, 4) for second in pick(rng, WORDS, 4))
     asked = names[int(rng.integers(len(names)))]
     return DesktopTask(
         "files", f"delete the file {asked}", {"app": "files", "names": names}, {"names": names, "asked": asked}
@@ -258,13 +251,13 @@ def _files_done(goal: Any, state: dict[str, Any]) -> bool:
 
 
 def _do_files(goal: Any, look: Look) -> GuiAction:
-    entry, asked = _find(look, "entry", goal["asked"]), goal["asked"]
+    entry, asked = find(look, "entry", goal["asked"]), goal["asked"]
     if look.state["asking"]:
-        is_right = _find(look, "label", f"Delete {asked}?") is not None
-        return _click(_find(look, "button", "Yes" if is_right else "No"))
+        is_right = find(look, "label", f"Delete {asked}?") is not None
+        return click(find(look, "button", "Yes" if is_right else "No"))
     if entry is not None:
-        return _click(_find(look, "button", "Delete")) if entry.value == "chosen" else _click(entry)
-    listing, first = _find(look, "list"), _find(look, "entry")
+        return click(find(look, "button", "Delete")) if entry.value == "chosen" else click(entry)
+    listing, first = find(look, "list"), find(look, "entry")
     if listing is None or first is None:
         return GuiAction(Kind.WAIT)
     return GuiAction(Kind.SCROLL, direction="down" if first.name < asked else "up", point=listing.box.centre)
@@ -274,7 +267,7 @@ def _do_files(goal: Any, look: Look) -> GuiAction:
 
 
 def _draw_settings(rng: np.random.Generator) -> DesktopTask:
-    pages = {str(page): _pick(rng, _WORDS, 3) for page in ("View", "Sound", "Keys")}
+    pages = {str(page): pick(rng, WORDS, 3) for page in ("View", "Sound", "Keys")}
     page = str(rng.choice(list(pages)))
     option = pages[page][int(rng.integers(1, 3))]
     number = int(rng.integers(2, 18))
@@ -301,12 +294,12 @@ def _settings_done(goal: Any, state: dict[str, Any]) -> bool:
 def _do_settings(goal: Any, look: Look) -> GuiAction:
     number = look.state["number"]
     if number != goal["number"]:
-        return _click(_find(look, "button", "+" if number < goal["number"] else "-"))
+        return click(find(look, "button", "+" if number < goal["number"] else "-"))
     choices = goal["pages"] | {goal["page"]: goal["option"]}
     for page, option in choices.items():
         if look.state["choices"][page] != option:
             there = look.state["page"] == page
-            return _click(_find(look, "option", option) if there else _find(look, "button", page))
+            return click(find(look, "option", option) if there else find(look, "button", page))
     return GuiAction(Kind.COMPLETE)
 
 
@@ -314,10 +307,10 @@ def _do_settings(goal: Any, look: Look) -> GuiAction:
 
 
 def _draw_sorter(rng: np.random.Generator) -> DesktopTask:
-    names = _pick(rng, _COLOURS, int(rng.integers(1, 4)))
+    names = pick(rng, _COLOURS, int(rng.integers(1, 4)))
     lefts = [int(at) for at in rng.permutation(8)[: len(names)]]
     squares = {name: (10 + 44 * left, int(rng.integers(10, 110))) for name, left in zip(names, lefts, strict=True)}
-    bins = _pick(rng, ("left", "middle", "right"), 3)
+    bins = pick(rng, ("left", "middle", "right"), 3)
     goal = {name: bins[int(rng.integers(3))] for name in names}
     wanted = ", ".join(f"the {name} square into the {bin} bin" for name, bin in goal.items())
     return DesktopTask("sorter", f"drag {wanted}", {"app": "sorter", "bins": bins, "squares": squares}, goal)
@@ -329,7 +322,7 @@ def _sorter_done(goal: Any, state: dict[str, Any]) -> bool:
 
 def _do_sorter(goal: Any, look: Look) -> GuiAction:
     for name, bin in goal.items():
-        square, place = _find(look, "item", f"{name} square"), _find(look, "item", f"{bin} bin")
+        square, place = find(look, "item", f"{name} square"), find(look, "item", f"{bin} bin")
         if look.state["inside"][name] != bin and square is not None and place is not None:
             share = (1 + list(_COLOURS).index(name)) / (1 + len(_COLOURS))  # side by side, so that none hides another
             to = (place.box.left + share * (place.box.right - place.box.left), place.box.centre[1] - 0.02)
