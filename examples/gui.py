@@ -169,24 +169,27 @@ def keep_pictures(demo: Demo, agents: Sequence[Agent]) -> list[Path]:
         scale = 1 if demo.page else 4
         shots = [marked(one.turns[0].observation, one.turns[0].action.text, scale=scale) for one in played]
         paths.append(write_strip(shots, demo.out / f"clicks-{agent.name.replace(' ', '')}.png"))
-    try:
-        paths += [write_strip(shots, demo.out / f"desktop-{kind}.png") for kind, shots in desktop_at_work()]
-    except MissingExtra as missing:
-        print(f"no pictures of the desktop: {missing}")
+    for id in ("Desktop-v1", "DesktopApplications-v1"):
+        try:
+            paths += [write_strip(shots, demo.out / f"{name}.png") for name, shots in desktop_at_work(id)]
+        except MissingExtra as missing:
+            print(f"no pictures of {id}: {missing}")
     return paths
 
 
-def desktop_at_work() -> list[tuple[str, list[bytes]]]:
-    """The expert on one task of each kind: what it saw, with what it did marked."""
+def desktop_at_work(id: str) -> list[tuple[str, list[bytes]]]:
+    """The expert on one task of each kind of a desktop: a name, and what it saw with what it did marked."""
+    from sparring.envs.gui.application_tasks import KINDS as PROGRAMS
     from sparring.envs.gui.desktop_tasks import KINDS
 
-    config = EnvConfig("sparring/Desktop-v1")
+    prefix, kinds = ("desktop", list(KINDS)) if id == "Desktop-v1" else ("applications", list(PROGRAMS))
+    config = EnvConfig(f"sparring/{id}")
     with EnvPool(replace(config, wrappers=("expert",)).maker(), 1) as pool:
-        starts = [Start(0, task=f"test/{number}") for number in range(len(KINDS))]
+        starts = [Start(0, task=f"test/{number}") for number in range(len(kinds))]
         played: list[Trajectory] = rollout(load_agent("expert").policy, pool, starts, Setting(config.full_id))
     strips = []
-    for kind, one in zip(KINDS, played, strict=True):
-        strips.append((kind, [marked(turn.observation, turn.action.text) for turn in one.turns[:6]]))
+    for kind, one in zip(kinds, played, strict=True):
+        strips.append((f"{prefix}-{kind}", [marked(turn.observation, turn.action.text) for turn in one.turns[:6]]))
     return strips
 
 
