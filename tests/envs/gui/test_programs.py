@@ -96,7 +96,8 @@ def test_what_was_left_at_home_is_read_with_care(folder: Path) -> None:
     (home.path / "large").write_bytes(b"a" * (LARGEST_FILE + 1))
     (home.path / "binary").write_bytes(b"\xff")
     assert home.read() == {"binary": "\ufffd", "large": "a" * LARGEST_FILE, "notes/a.txt": "é"}
-    assert Home(folder, {}).read() == {}
+    (folder / "note").write_text("for the next episode")
+    assert Home(folder, {}).read() == {} and not (folder / "note").exists()
 
 
 def test_a_name_in_the_window_managers_settings_stays_a_name(folder: Path) -> None:

@@ -24,8 +24,8 @@ class Children:
     """Programs by name. `close` ends them all, as does losing the last reference, or the end of this process.
 
     Args:
-        folder: where they may write; deleted at the end. readable: what they may read besides, and None where they are
-            not confined. give: a descriptor that one of them can be handed.
+        folder: deleted at the end. readable: what they may read besides the folder they are started for, and None where
+            they are not confined. give: a descriptor that one of them can be handed.
     """
 
     def __init__(self, folder: Path, readable: tuple[str, ...] | None, give: int) -> None:
@@ -45,15 +45,24 @@ class Children:
         self.close = weakref.finalize(self, _end, self.keeper, folder)
 
     def start(
-        self, name: str, command: Sequence[str], environment: dict[str, str], folder: Path, give: Sequence[int] = ()
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: dict[str, str],
+        writable: Path,
+        folder: Path | None = None,
+        give: Sequence[int] = (),
     ) -> None:
-        """Start a program in a folder, with that environment alone.
+        """Start a program with that environment alone.
 
+        Args:
+            writable: the folder in which it may write. folder: the one to start in, `writable` itself by default.
+            give: descriptors to hand on.
         Raises:
             EnvFailed: it can't be started.
         """
-        order = {"start": name, "argv": list(command), "env": environment, "folder": str(folder)}
-        self._tell(order | {"readable": self._readable, "pass": list(give)})
+        order = {"start": name, "argv": list(command), "env": environment, "folder": str(folder or writable)}
+        self._tell(order | {"writable": str(writable), "readable": self._readable, "pass": list(give)})
         deadline = time.monotonic() + START_S
         while name not in self.ids:
             self._await_reports(deadline)

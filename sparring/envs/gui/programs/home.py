@@ -58,18 +58,18 @@ _PLACE = """<application class={window} type="normal"><position force="yes"><x>{
 
 
 class Home:
-    """A home folder, empty at first, which with the settings beside it is deleted as a whole by who made `folder`.
+    """A home folder, empty at first, and beside it settings and what programs keep.
 
     Args:
-        folder: on a short path, since sockets lie in it. What another home left there is deleted.
+        folder: for all of that. Whatever is there is deleted, so that nothing outlives the episode that left it.
         places: left, top, width and height in pixels of windows, by their class.
     """
 
     def __init__(self, folder: Path, places: Mapping[str, Sequence[int]]) -> None:
         self.folder, self.path = folder, folder / "home"
         self.manager_settings = folder / "windows.xml"
-        for name in ("home", "config", "run", *_KEPT):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         (self.path / ".config").mkdir(parents=True)
         (folder / "run").mkdir(mode=0o700)
         toolkit = folder / "config" / "gtk-3.0" / "settings.ini"

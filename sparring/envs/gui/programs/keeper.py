@@ -4,15 +4,17 @@
 
 A command is one JSON object a line:
 
-    {"start": "editor", "argv": ["/usr/bin/l3afpad"], "env": {…}, "folder": "…", "readable": […], "pass": [7]}
+    {"start": "editor", "argv": ["/usr/bin/l3afpad"], "env": {…}, "folder": "…", "writable": "…", "readable": […],
+     "pass": [7]}
     {"end": true, "but": ["bus"]}
 
-The first starts a program with that environment alone, confined by Landlock to what is `readable` and to FOLDER, or not
-confined where `readable` is null; `pass` are descriptors of this process to hand on, which it then closes. The second
-kills all programs but those named, with all that they started. Reports are `{"started": "editor", "id": 4711}`,
-`{"failed": "editor", "why": "…"}`, `{"ended": "editor", "status": 0}`, whose status is negative for a signal, and
-`{"over": true}` when all that were to be killed are gone, of which nothing else is said. When the commands end, because
-they are over or because their writer was killed, every program is killed, and FOLDER is deleted.
+The first, on one line, starts a program with that environment alone, confined by Landlock to what is `readable` and to
+the folder `writable`, or not confined where `readable` is null; `pass` are descriptors to hand on, which this process then
+closes. The second kills all programs but those named, with all that they started. Reports are
+`{"started": "editor", "id": 4711}`, `{"failed": "editor", "why": "…"}`, `{"ended": "editor", "status": 0}`, whose status
+is negative for a signal, and `{"over": true}` when all that were to be killed are gone, of which nothing else is said.
+When the commands end, because they are over or because their writer was killed, every program is killed, and FOLDER is
+deleted.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Keeper:
     """What has been started, by process id.
 
     Args:
-        folder: where programs may write.
+        folder: to be deleted at the end.
     """
 
     def __init__(self, folder: str) -> None:
@@ -55,7 +57,7 @@ class Keeper:
             ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
             signal.set_wakeup_fd(-1)
             if readable is not None:
-                landlock.restrict(readable, (self.folder, *_DEVICES))
+                landlock.restrict(readable, (command["writable"], *_DEVICES))
 
         try:
             process = subprocess.Popen(

@@ -46,8 +46,8 @@ class ProgramSession:
 
     Args:
         size: of the display, in pixels. patience_s: a program that takes longer over an answer hangs.
-        confined: whether programs are kept from writing outside their folder, from reading what is somebody's, and from
-            TCP. readable: further files and folders for them to read.
+        confined: whether programs are kept from writing outside a folder of the episode, from reading what is
+            somebody's, and from TCP. readable: further files and folders for them to read.
     Raises:
         MissingExtra: something is not installed. InvalidConfig: this kernel confines nobody.
         EnvFailed: the display or the bus did not start.
@@ -81,19 +81,21 @@ class ProgramSession:
 
     def _serve(self, daemon: str, registry: str, heard: int, telling: int) -> None:
         """Start what lasts for all episodes: the bus and the registry of those who say what they show."""
-        self._address = f"unix:path={self.folder}/bus"
-        settings = self.folder / "bus.conf"
-        settings.write_text(SETTINGS.format(socket=self.folder / "bus", longest=LONGEST_MESSAGE))
+        lasting = self.folder / "lasting"  # where the programs of an episode can't write
+        lasting.mkdir()
+        self._address = f"unix:path={lasting}/bus"
+        settings = lasting / "bus.conf"
+        settings.write_text(SETTINGS.format(socket=lasting / "bus", longest=LONGEST_MESSAGE))
         environment = {"PATH": PATH, "DBUS_SESSION_BUS_ADDRESS": self._address, "AT_SPI_BUS_ADDRESS": self._address}
         command = (daemon, f"--config-file={settings}", "--nofork", f"--print-address={telling}")
-        self.children.start("bus", command, environment, self.folder, give=(telling,))
+        self.children.start("bus", command, environment, lasting, give=(telling,))
         if not select.select([heard], [], [], START_S)[0]:
             raise EnvFailed(f"dbus-daemon did not start within {START_S:g} s")
         self._bus = Bus(self._address, self.patience_s)
         self._open.append(self._bus)
         self._windows = Windows(self.display)
         self._open.append(self._windows)
-        self.children.start("registry", (registry,), environment, self.folder)
+        self.children.start("registry", (registry,), environment, lasting)
         self._bus.await_owner(tree.REGISTRY, START_S)
 
     @property
@@ -119,11 +121,11 @@ class ProgramSession:
             self._bus.patience_s = self.patience_s
             self.children.end(but=_LASTING)
             self._windows.forget()
-            self.home = Home(self.folder, spec.get("places", {}))
+            self.home = Home(self.folder / "episode", spec.get("places", {}))
             self.home.write(spec.get("files", {}))
             environment = self.home.environment(self.display.name, self._address)
             manager = (self._manager, "--sm-disable", "--config-file", str(self.home.manager_settings))
-            self.children.start("windows", manager, environment, self.home.path)
+            self.children.start("windows", manager, environment, self.home.folder)
             if not self._windows.await_manager(START_S, lambda: self.children.has_ended("windows")):
                 raise EnvFailed(f"the window manager openbox ended at once, or did not start within {START_S:g} s")
             self._names = [f"{at} {one[0]}" for at, one in enumerate(spec["programs"])]
@@ -134,7 +136,7 @@ class ProgramSession:
     def _show(self, name: str, command: tuple[str, ...], environment: dict[str, str]) -> None:
         """Start a program and wait for its window."""
         before = len(self._windows.ids())
-        self.children.start(name, command, environment, self.home.path)
+        self.children.start(name, command, environment, self.home.folder, self.home.path)
         came = self._windows.await_more(before, START_S, lambda: self.children.has_ended(name))
         self._check()
         if not came:
