@@ -117,6 +117,8 @@ def test_nonsense_and_chance_earn_nothing(env: DesktopApplications) -> None:
 def test_the_expert_does_every_kind_of_task(env: DesktopApplications, number: int) -> None:
     text, info = env.reset(seed=0, options={"task": f"test/{number}"})
     assert 'menu "File" at ' in text and info["image"].size == (800, 480)
+    if number == 3:  # many elements are asked about at once, and none is lost
+        assert all(f'toggle button "{digit}" at ' in text for digit in range(10))
     for _ in range(20):
         _, reward, terminated, _, info = env.step(env.expert_action())
         if terminated:

@@ -12,7 +12,8 @@ from sparring.errors import need
 # More would be no list of elements that anybody reads; the daemon disconnects a program that says more at once.
 LONGEST_MESSAGE = 1 << 20
 
-# What dbus-daemon is to do: everything, for everybody who reaches its socket.
+# What dbus-daemon is to do: everything, for everybody who reaches its socket. Of questions that are open at once it
+# takes 128 alone, and answers others by errors, unless it is told a limit.
 SETTINGS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -23,6 +24,7 @@ SETTINGS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configur
     <allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/>
   </policy>
   <limit name="max_message_size">{longest}</limit>
+  <limit name="max_replies_per_connection">50000</limit>
 </busconfig>
 """
 _DAEMON, _DAEMON_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"

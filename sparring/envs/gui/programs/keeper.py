@@ -9,12 +9,12 @@ A command is one JSON object a line:
     {"end": true, "but": ["bus"]}
 
 The first, on one line, starts a program with that environment alone, confined by Landlock to what is `readable` and to
-the folder `writable`, or not confined where `readable` is null; `pass` are descriptors to hand on, which this process then
-closes. The second kills all programs but those named, with all that they started. Reports are
-`{"started": "editor", "id": 4711}`, `{"failed": "editor", "why": "…"}`, `{"ended": "editor", "status": 0}`, whose status
-is negative for a signal, and `{"over": true}` when all that were to be killed are gone, of which nothing else is said.
-When the commands end, because they are over or because their writer was killed, every program is killed, and FOLDER is
-deleted.
+the folder `writable`, or not confined where `readable` is null; `pass` are descriptors to hand on, which this process
+then closes. The second kills all programs but those named, with all that they started. Reports are
+`{"started": "editor", "id": 4711}`, `{"failed": "editor", "why": "…"}`, `{"ended": "editor", "status": 0}`, whose
+status is negative for a signal, and `{"over": true}` when all that were to be killed are gone, of which nothing else is
+said. When the commands end, because they are over or because their writer was killed, every program is killed, and
+FOLDER is deleted.
 """
 
 from __future__ import annotations
