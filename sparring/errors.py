@@ -102,5 +102,5 @@ def need(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(
-            f'the package "{module}" is needed here: pip install "sparring[{extra}]" ({error})'
+            f'the package "{module.partition(".")[0]}" is needed here: pip install "sparring[{extra}]" ({error})'
         ) from error

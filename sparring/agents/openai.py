@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _RETRIED = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
 _NO_JSON = object()
+_SLOW = (
+    "Check that the server keeps up; an OpenAIPolicy of your own takes a lower max_concurrency or a longer timeout_s"
+)
 _HINTS = {
     400: "The server does not accept this request: check the model's name and settings such as max_tokens.",
     401: "Set the environment variable {key} to a valid key.",
@@ -165,7 +168,7 @@ class OpenAIPolicy:
             "seed": zlib.crc32(repr(prompt.seed).encode()) & 0x7FFFFFFF,
             **self._settings,
         }
-        complaint = ""
+        complaint, cure = "", ""
         for attempt in range(self._retries.attempts):
             asked_s: float | None = None
             try:
@@ -173,7 +176,10 @@ class OpenAIPolicy:
                     response = await engine.client.post(self.url, json=body, headers=self._headers())
             except engine.httpx.TransportError as error:
                 complaint = f"{type(error).__name__} within {self._timeout_s} s: {error}"
+                is_slow = isinstance(error, engine.httpx.TimeoutException)
+                cure = _SLOW if is_slow else "Check the address, and that a server listens there"
             else:
+                cure = _SLOW
                 if response.status_code == 200:
                     answer = _json(response)
                     if answer is not _NO_JSON:
@@ -189,8 +195,7 @@ class OpenAIPolicy:
             if attempt + 1 < self._retries.attempts:
                 await asyncio.sleep(self._retries.wait_s(attempt, asked_s, rng))
         raise PolicyFailed(
-            f"{self.url} gave no answer in {self._retries.attempts} attempts; the last: {complaint}. Check that the "
-            "server runs and keeps up: lower max_concurrency, or raise timeout_s"
+            f"{self.url} gave no answer in {self._retries.attempts} attempts; the last: {complaint}. {cure}"
         )
 
     def _headers(self) -> dict[str, str]:
