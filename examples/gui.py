@@ -7,7 +7,7 @@
 A demonstrator with a shaky hand clicks near what is asked for on generated screens, and often beside it. A model of a
 quarter million weights, which sees nothing but pixels, imitates it, and then learns from hits and misses of its own.
 Both are scored on the same held-out screens. Where Xvfb is installed, the expert's way through one task of each kind on
-the live desktop is kept as well.
+the live desktop is kept as well, and some rows of a data set of screenshots.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from sparring import trajectories
 from sparring.agents.load import Agent, load_agent
 from sparring.bench import BenchConfig, bench
 from sparring.envs.gui.actions import GuiAction, Kind, parse, write
+from sparring.envs.gui.geometry import to_pixel
+from sparring.envs.gui.grounding import ScreenGrounding
 from sparring.envs.gui.pictures import marked, write_strip
 from sparring.envs.pool import EnvPool
 from sparring.errors import MissingExtra, SparringError
@@ -174,7 +176,37 @@ def keep_pictures(demo: Demo, agents: Sequence[Agent]) -> list[Path]:
             paths += [write_strip(shots, demo.out / f"{name}.png") for name, shots in desktop_at_work(id)]
         except MissingExtra as missing:
             print(f"no pictures of {id}: {missing}")
-    return paths
+    shots = dataset_at_work(write_dataset(demo.out / "dataset"))
+    return [*paths, write_strip(shots, demo.out / "dataset.png")]
+
+
+def write_dataset(folder: Path) -> Path:
+    """Generated screens as a data set in ScreenSpot's style: screenshots, and rows with the box of what is asked for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number in range(4):
+        env = ScreenGrounding(hint=False)
+        _, info = env.reset(options={"task": f"test/{number}"})
+        screenshot, box = Path(f"{number}.png"), env.screen.box(env.screen.target)
+        (folder / screenshot).write_bytes(info["image"].png)
+        left, top = to_pixel((box.left, box.top), info["image"].size)
+        right, bottom = to_pixel((box.right, box.bottom), info["image"].size)
+        sides = [left, top, right - left, bottom - top]
+        rows.append({"img_filename": str(screenshot), "bbox": sides, "instruction": info["instruction"]})
+    path = folder / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def dataset_at_work(path: Path) -> list[bytes]:
+    """The expert on the first rows of a data set, with its clicks marked."""
+    config = EnvConfig("sparring/ScreenDataset-v1", options={"path": str(path)}, wrappers=("expert",))
+    with EnvPool(config.maker(), 1) as pool:
+        tasks = list(pool.envs[0].unwrapped.task_ids("test"))[:4]
+        starts = [Start(0, task=task) for task in tasks]
+        played = rollout(load_agent("expert").policy, pool, starts, Setting(config.full_id))
+    assert all(one.total_reward == 1 for one in played)
+    return [marked(one.turns[0].observation, one.turns[0].action.text) for one in played]
 
 
 def desktop_at_work(id: str) -> list[tuple[str, list[bytes]]]:
