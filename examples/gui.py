@@ -181,7 +181,7 @@ def keep_pictures(demo: Demo, agents: Sequence[Agent]) -> list[Path]:
 
 
 def write_dataset(folder: Path) -> Path:
-    """Generated screens as a data set in ScreenSpot's style: screenshots, and rows with the box of what is asked for."""
+    """Generated screens as a data set in ScreenSpot's style: screenshots, and rows with a box of what is asked for."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(4):
