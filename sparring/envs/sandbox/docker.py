@@ -30,6 +30,7 @@ from sparring.errors import need
 _CREDENTIALS = struct.Struct("3i")  # the kernel's struct ucred
 _OUTPUT = 1  # the engine's number of that stream of a container's; the other one is standard error
 _MEETING_PLACE = "/run/sandbox"  # where a container sees the owner's socket
+_HIDDEN = {"/var/tmp": "ro,noexec,nosuid,nodev,size=4096,mode=0555"}  # where Podman lets everyone write
 _RIGHTS = ("SETUID", "SETGID", "SETPCAP", "KILL")  # of process 1: to start commands with none at all, and to end them
 
 
@@ -187,23 +188,23 @@ def host_options(limits: Limits, read_only: Sequence[str] = (), *, owned: bool =
     """What a container may use and do, as the engine is told.
 
     Args:
-        owned: whether the folders that can be written to belong to the user whom commands run as; otherwise they are
-            root's, and everyone in the container may write there.
+        owned: whether the engine gives the folders that can be written to to the user whom commands run as; otherwise
+            process 1 does, which takes a right more.
     """
+    folders = {folder: f"mode={mode:04o}" for folder, mode in FOLDERS.items()}
     size = f"rw,exec,nosuid,nodev,size={limits.disk_bytes}" + (f",uid={USER},gid={USER}" if owned else "")
-    others = 0 if owned else 0o777
     return {
         "auto_remove": True,
         "network_mode": "none",
         "ipc_mode": "none",
         "read_only": True,
-        "tmpfs": {folder: f"{size},mode={mode | others:04o}" for folder, mode in FOLDERS.items()},
+        "tmpfs": {folder: f"{size},{mode}" for folder, mode in folders.items()} | ({} if owned else _HIDDEN),
         "binds": [f"{path}:{path}:ro" for path in read_only],
         "mem_limit": limits.memory_bytes,
         "memswap_limit": limits.memory_bytes,
         "pids_limit": limits.processes + 1,  # the server is one more
         "cap_drop": ["ALL"],
-        "cap_add": list(_RIGHTS),
+        "cap_add": [*_RIGHTS, *(() if owned else ("CHOWN",))],
         "security_opt": ["no-new-privileges:true"],
         "log_config": {"Type": "none"},
     }

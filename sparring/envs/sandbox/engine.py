@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sparring.errors import need
 IMAGE = "sparring-sandbox"
 LABEL = "sparring.sandbox"
 OWNER = "sparring.owner"
+_REMOVAL_S = 10.0  # for a container that is about to go
 
 
 def connect(url: str | None = None) -> Any:
@@ -73,13 +75,20 @@ def _machine() -> str:
 def remove(client: Any, container: str) -> None:
     """End a container and remove it; one that is gone already is no error."""
     docker = need("docker", "docker")
-    try:
-        client.remove_container(container, force=True, v=True)
-    except docker.errors.NotFound:
-        pass
-    except docker.errors.APIError as error:
-        if error.status_code != 409:  # it is being removed already
-            raise
+    deadline = time.monotonic() + _REMOVAL_S
+    while True:
+        try:
+            client.remove_container(container, force=True, v=True)
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError as error:
+            # 409: it is being removed already. Podman fails on a container that ends of itself at this moment.
+            if error.status_code != 409 and ("state" not in str(error) or time.monotonic() > deadline):
+                raise
+            if error.status_code != 409:
+                time.sleep(0.05)
+                continue
+        return
 
 
 def remove_by_name(url: str, container: str) -> None:

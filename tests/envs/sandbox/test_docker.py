@@ -61,9 +61,10 @@ def test_limits_that_do_not_hold_are_noticed(monkeypatch: pytest.MonkeyPatch) ->
     check_only(monkeypatch, "fork bomb", "memory of one process", "memory of many processes", "filling the disk")
     whole = docker.host_options
 
-    def generous(*arguments: Any) -> dict[str, Any]:
-        tmpfs = {folder: options.replace("size=", "size=1") for folder, options in whole(*arguments)["tmpfs"].items()}
-        return whole(*arguments) | {"pids_limit": 400, "mem_limit": 2**30, "memswap_limit": 2**30, "tmpfs": tmpfs}
+    def generous(*arguments: Any, **more: Any) -> dict[str, Any]:
+        found = whole(*arguments, **more)
+        tmpfs = {folder: options.replace("size=", "size=1") for folder, options in found["tmpfs"].items()}
+        return found | {"pids_limit": 400, "mem_limit": 2**30, "memswap_limit": 2**30, "tmpfs": tmpfs}
 
     monkeypatch.setattr(docker, "host_options", generous)
     with pytest.raises(SandboxRefused, match=r"(?s)docker.*fork bomb.*memory of one.*memory of many.*filling the disk"):
@@ -73,11 +74,11 @@ def test_limits_that_do_not_hold_are_noticed(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_network_and_processes_that_are_shared_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     check_only(monkeypatch, "network", "open files")
     whole = docker.host_options
-    monkeypatch.setattr(docker, "host_options", lambda *arguments: whole(*arguments) | {"network_mode": "host"})
+    changed = {"network_mode": "host"}
+    monkeypatch.setattr(docker, "host_options", lambda *given, **more: whole(*given, **more) | changed)
     with pytest.raises(SandboxRefused, match="a connection from the sandbox arrived"):
         probe.verify("docker")
-    shared = {"pid_mode": "host"}  # then process 1 is another, and the server refuses to kill all that it sees
-    monkeypatch.setattr(docker, "host_options", lambda *arguments: whole(*arguments) | shared)
+    changed = {"pid_mode": "host"}  # then process 1 is another, and the server refuses to kill all that it sees
     with pytest.raises(SandboxRefused, match="process 1 of a container only"):
         probe.verify("docker")
 

@@ -130,6 +130,9 @@ class ContainerProcesses(OwnProcesses):
 
     def __init__(self, limits: Mapping[str, int]) -> None:
         super().__init__(limits, FOLDERS, USER)
+        for folder in self.folders:  # not every engine gives folders in memory to a user
+            if os.fstat(folder).st_uid != USER:
+                os.fchown(folder, USER, USER)
         program = sandbox_filter()
         self._filter = _Filter(len(program) // 8, program)
 
