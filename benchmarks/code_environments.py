@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -128,6 +129,8 @@ def _run(folder: Path, settings: Sequence[str]) -> None:
     if done.exists():
         return
     resume = ["--resume"] if RunFolder(folder).latest_checkpoint() is not None else []
+    if not resume:  # one that was stopped before its first checkpoint begins again
+        shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".log").open("a") as log:
         found = subprocess.run(
