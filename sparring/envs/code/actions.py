@@ -1,6 +1,7 @@
 """The grammar of actions in which functions are written.
 
-write CODE      the whole program: everything after the word, or the last fenced block in it
+write CODE      the whole program: everything after the word, or the last fenced block in it; a fence that closes what
+                was never opened ends the program, as where a model goes on as it is used to
 ```python …```  a fenced block alone, with whatever is said around it, is a program as well
 def f(x): …     and so is a text that defines one of the functions asked for
 test            run the visible tests
@@ -17,6 +18,7 @@ from typing import Literal
 LONGEST_PROGRAM = 64 * 1024
 
 _FENCE = re.compile(r"^```[^\n`]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_ANY_FENCE = re.compile(r"^```[^\n`]*$", re.MULTILINE)
 _OPEN_FENCE = re.compile(r"^```[^\n`]*\n(.*)\Z", re.DOTALL | re.MULTILINE)
 
 
@@ -41,7 +43,7 @@ def parse(text: str, functions: Sequence[str]) -> Command | str:
     if bare in ("test", "submit"):
         return Command("test" if bare == "test" else "submit")
     word, _, rest = bare.partition("\n") if bare.startswith("write\n") else bare.partition(" ")
-    program = _fenced(rest if word == "write" else bare)
+    program = _fenced(rest if word == "write" else bare, functions)
     if program is None and word == "write":
         program = rest
     if program is None and _defines(bare, functions):
@@ -55,8 +57,14 @@ def parse(text: str, functions: Sequence[str]) -> Command | str:
     return Command("write", program if program.endswith("\n") else program + "\n")
 
 
-def _fenced(text: str) -> str | None:
-    """The last fenced block; one that is left open goes to the end, as where an answer was cut off."""
+def _fenced(text: str, functions: Sequence[str]) -> str | None:
+    """The last fenced block; one that is left open goes to the end, as where an answer was cut off.
+
+    Where one fence has no other, and what stands before the first defines a function asked for, that was the block.
+    """
+    before, *after = _ANY_FENCE.split(text)
+    if len(after) % 2 and _defines(before, functions):
+        return before.lstrip("\n")
     blocks = _FENCE.findall(text) or _OPEN_FENCE.findall(text)
     return str(blocks[-1]) if blocks else None
 

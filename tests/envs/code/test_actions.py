@@ -19,6 +19,8 @@ PROGRAM = "def f(x):\n    return x\n"
         f"Let me try.\n```\nold = 1\n```\nOr better:\n```python\n{PROGRAM}```\nThat is all.",
         f"write\n```py\n{PROGRAM}```",
         f"```python\n{PROGRAM}",  # cut off before the fence closed
+        f"write\n{PROGRAM}```\nThis function returns x.",  # begun for the model, without a fence
+        f"write\n\n{PROGRAM}```\nFor example:\n```python\nf(1)\n```",
     ],
 )
 def test_a_program_is_found_in_whatever_is_said_around_it(text: str) -> None:
