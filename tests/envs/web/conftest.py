@@ -9,7 +9,8 @@ import pytest
 
 from sparring.envs.web.browser import chromium
 from sparring.envs.web.browser.limits import Limits
-from sparring.envs.web.browser.page import Browser, Listed, PageTask, Visited
+from sparring.envs.web.browser.page import Browser
+from sparring.envs.web.browser.tasks import Listed, PageTask, Visited
 from sparring.errors import MissingExtra
 
 QUICK = Limits(answer_s=4.0, settle_s=2.0)

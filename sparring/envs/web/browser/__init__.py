@@ -3,6 +3,7 @@
 | module | what it holds |
 |---|---|
 | `page` | `sparring/Browser-v1`: a page of one's own as an environment |
+| `tasks`, `todo` | tasks of a page; those of the built-in to-do list |
 | `env` | what all environments in a browser share |
 | `actions`, `view`, `marks` | what an agent can say; what it sees, as text and on a screenshot |
 | `session`, `tab` | a context with its tabs: acting, settling, looking |

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sparring.envs.text.seeded_tasks import SPLITS, SeededSplits, draw_world
-from sparring.envs.web.browser.page import PageTask, Visited
+from sparring.envs.web.browser.tasks import PageTask, Visited
 from sparring.envs.web.browser.view import Look
 
 PAGE = Path(__file__).with_name("todo.html")

@@ -15,9 +15,10 @@ from typing import ClassVar
 import pytest
 
 from sparring.envs.web.browser.limits import Limits
-from sparring.envs.web.browser.page import Browser, Listed, PageTask
+from sparring.envs.web.browser.page import Browser
 from sparring.envs.web.browser.pool import browsers
 from sparring.envs.web.browser.tab import PageFailed, PageLeft
+from sparring.envs.web.browser.tasks import Listed, PageTask
 
 Page = Callable[..., Browser]
 GOOD = "<button onclick=\"document.title='Done'\">Good</button>"

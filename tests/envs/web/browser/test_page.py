@@ -15,8 +15,9 @@ from sparring.envs.base import restore, snapshot
 from sparring.envs.web.browser import actions as act
 from sparring.envs.web.browser.limits import Limits
 from sparring.envs.web.browser.marks import draw
-from sparring.envs.web.browser.page import Browser, Listed, PageTask
+from sparring.envs.web.browser.page import Browser
 from sparring.envs.web.browser.session import Session
+from sparring.envs.web.browser.tasks import Listed, PageTask
 from sparring.envs.web.browser.view import Node
 from sparring.errors import EnvNotSearchable, InvalidConfig, ReplayDiverged
 from sparring.types import SnapshotKind
