@@ -89,7 +89,9 @@ def record(
         notes: what a reader must know to read the figures right.
     """
     script = Path(sys.argv[0])
-    own = f"python {script.parent.name}/{script.name} {shlex.join(sys.argv[1:])}".strip()
+    # Where something lies on this machine is nobody else's business: of an absolute path the last name is kept.
+    given = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv[1:]]
+    own = f"python {script.resolve().parent.name}/{script.name} {shlex.join(given)}".strip()
     content = {
         "name": name,
         "command": command or own,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 import score as shared
-from record import record
+from record import RESULTS, record
 from score_methods import TASKS, Task, optim
 
 from sparring.agents.hf import HFPolicy
@@ -158,6 +158,31 @@ def curve(files: Sequence[Path]) -> dict[str, Any]:
     return found
 
 
+def draw(figures: Mapping[str, Any], path: Path) -> None:
+    """Accuracy by the number of attempts, in turn and side by side, by majority and by an oracle, a panel for each policy.
+
+    Of every way to improve the last round is drawn.
+    """
+    from matplotlib.figure import Figure
+
+    last = [name for name in figures if name == "base" or name.endswith(f"round {ROUNDS}")]
+    figure = Figure(figsize=(3.2 * len(last), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(last), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, last, strict=True):
+        for way, colour in (("sequential", "C0"), ("parallel", "C1")):
+            for judge, style in (("majority", "-"), ("any", ":")):
+                points = figures[name][f"{way} {judge}"]
+                across = range(1, len(points) + 1)
+                axes.plot(across, [one["estimate"] for one in points], style, color=colour, label=f"{way}, {judge}")
+                axes.fill_between(
+                    across, [one["low"] for one in points], [one["high"] for one in points], color=colour, alpha=0.15
+                )
+        axes.set(title=name, xlabel="attempts", ylim=(0, 1))
+    panels[0].set_ylabel("accuracy on test problems")
+    panels[0].legend(fontsize="small", loc="lower left")
+    figure.savefig(path, dpi=100)
+
+
 def main(study: Study) -> None:
     """Run what is missing, and write the results of all that is there."""
     figures: dict[str, Any] = {}
@@ -191,6 +216,8 @@ def main(study: Study) -> None:
                 )
             ]  # fmt: skip
             print(f"| {policy} ({row['seeds']}) | " + " | ".join(f"{100 * one:.1f}" for one in cells) + " |")
+    for name, rows in figures.items():
+        draw(rows, RESULTS / f"{study.name}_{name}.png")
     if figures:
         record(
             study.name,
