@@ -159,7 +159,7 @@ def curve(files: Sequence[Path]) -> dict[str, Any]:
 
 
 def draw(figures: Mapping[str, Any], path: Path) -> None:
-    """Accuracy by the number of attempts, in turn and side by side, by majority and by an oracle, a panel for each policy.
+    """Accuracy by the number of attempts, in turn and side by side, by majority and by an oracle, a panel a policy.
 
     Of every way to improve the last round is drawn.
     """
