@@ -170,18 +170,10 @@ class _Search:
         for tree in trees:
             tree.stopped = tree.error
         try:
-            while waiting or active:
-                self._begin(free, lanes, active, waiting)
-                self._answer(lanes)
-                for lane in [one for one in lanes if one.is_done]:
-                    lanes.remove(lane)
-                    free.append(lane.slot)
-                for tree in [one for one in active if not one.running and self._is_done(one)]:
-                    tree.spent.seconds += self._seconds
-                    active.remove(tree)
-                    self._forget(tree)
-                    if on_finish is not None:
-                        on_finish(tree)
+            # No loop stands in this block itself: from Python 3.12 on the jump back to some loops (of a comprehension
+            # with a condition, for one) lies outside of the block that they stand in, and an interruption that comes
+            # in that jump would pass by what is under `finally`.
+            self._grow(free, lanes, active, waiting, on_finish)
         finally:
             for lane in lanes:
                 lane.simulation.close()
@@ -190,6 +182,28 @@ class _Search:
                 tree.spent.seconds += self._seconds
                 self._forget(tree)
                 make_whole(tree)
+
+    def _grow(
+        self,
+        free: list[int],
+        lanes: list[_Lane],
+        active: list[Tree],
+        waiting: list[Tree],
+        on_finish: Callable[[Tree], None] | None,
+    ) -> None:
+        """Run simulations until all trees are done."""
+        while waiting or active:
+            self._begin(free, lanes, active, waiting)
+            self._answer(lanes)
+            for lane in [one for one in lanes if one.is_done]:
+                lanes.remove(lane)
+                free.append(lane.slot)
+            for tree in [one for one in active if not one.running and self._is_done(one)]:
+                tree.spent.seconds += self._seconds
+                active.remove(tree)
+                self._forget(tree)
+                if on_finish is not None:
+                    on_finish(tree)
 
     @property
     def _seconds(self) -> float:
