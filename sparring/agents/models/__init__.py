@@ -10,6 +10,8 @@ import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +105,35 @@ def load_model(name: str | Path, *, lora: Lora | None = None, texts: Iterable[st
         folder if (folder / "tokenizer_config.json").exists() else base
     )
     if sees:
-        processor = transformers.AutoImageProcessor.from_pretrained(base, backend="pil")
-        model.eyes = Eyes(model.config, processor, tokenizer)
+        model.eyes = Eyes(model.config, _image_processor(base), tokenizer)
     if is_adapter:
         model = need("peft", "train").PeftModel.from_pretrained(model, folder, is_trainable=True)
     elif lora is not None:
         model = _with_adapter(model, lora)
     return model.to(device).eval(), tokenizer
+
+
+def _image_processor(folder: Path) -> Any:
+    """What prepares pictures for a model, by pillow alone.
+
+    Transformers before 5.18 asks for torchvision under the names that it gives out, even where a class needs none, so
+    that classes are taken from where they lie.
+    """
+    auto = need("transformers.models.auto.image_processing_auto", "train")
+    try:
+        return auto.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    except ValueError:
+        settings = folder / "preprocessor_config.json"
+        if not settings.exists():
+            raise
+        name = str(json.loads(settings.read_text(encoding="utf-8")).get("image_processor_type")) + "Pil"
+        for kind, names in auto.IMAGE_PROCESSOR_MAPPING_NAMES.items():
+            if name in names.values():
+                place = auto.model_type_to_module_name(kind)
+                module = f"transformers.models.{place}.image_processing_pil_{place}"
+                if find_spec(module) is not None:  # else another kind of model lends its class
+                    return getattr(import_module(module), name).from_pretrained(folder)
+        raise
 
 
 def base_folder(folder: Path) -> Path:
