@@ -89,10 +89,32 @@ def test_and_nothing_without_its_advantages(
     assert np.mean(scores(reinforce, tmp_path)[-10:]) == pytest.approx(1 / 8, abs=0.05)
 
 
-@pytest.mark.timeout(600)
 def test_the_commands_of_the_page(tmp_path: Path) -> None:
+    """With a few steps each; what they learn in all of theirs is a slow test's."""
+    few = re.sub(r"--steps (\d+)", lambda found: f"--steps {int(found[1]) // 10}", block("sh"))
+    run_commands(few, tmp_path)
+    assert [row["step"] for row in RunFolder(tmp_path / "runs/reinforce").metrics()] == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_commands_of_the_page_learn(tmp_path: Path) -> None:
+    run_commands(block("sh"), tmp_path)
+    rows = RunFolder(tmp_path / "runs/reinforce").metrics()
+    assert [row["step"] for row in rows] == list(range(1, 41))
+    assert np.mean([row["return_mean"] for row in rows[-5:]]) > np.mean([row["return_mean"] for row in rows[:5]]) + 0.5
+    report = json.loads((tmp_path / "runs/compared/report.json").read_text())
+    found = {row["agent"]: row["score"]["estimate"] for row in report["rows"]}
+    before, after = (
+        sum(found[f"runs/{run} ({mode})"] for mode in ("sampled", "greedy")) for run in ("start", "reinforce")
+    )
+    assert after > before
+
+
+def run_commands(commands: str, tmp_path: Path) -> None:
+    """The page's file and its commands, one after another, in a folder."""
     (tmp_path / "reinforce.py").write_text(block("python"))
-    for line in block("sh").splitlines():
+    for line in commands.splitlines():
         program, *arguments = shlex.split(line)
         command = {"python": sys.executable, "sparring": str(Path(sys.executable).with_name("sparring"))}[program]
         done = subprocess.run(
@@ -105,15 +127,6 @@ def test_the_commands_of_the_page(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    rows = RunFolder(tmp_path / "runs/reinforce").metrics()
-    assert [row["step"] for row in rows] == list(range(1, 41))
-    assert np.mean([row["return_mean"] for row in rows[-5:]]) > np.mean([row["return_mean"] for row in rows[:5]]) + 0.5
-    report = json.loads((tmp_path / "runs/compared/report.json").read_text())
-    found = {row["agent"]: row["score"]["estimate"] for row in report["rows"]}
-    before, after = (
-        sum(found[f"runs/{run} ({mode})"] for mode in ("sampled", "greedy")) for run in ("start", "reinforce")
-    )
-    assert after > before
 
 
 def test_the_file_is_as_short_as_promised() -> None:
