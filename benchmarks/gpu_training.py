@@ -1,7 +1,7 @@
-"""What a GRPO step of SmolLM2-135M on WebShop costs, by who plays: the model under training, or vLLM beside it.
+"""What a GRPO step costs, by who plays: the model under training, or vLLM beside it.
 
     python benchmarks/gpu_training.py                   # records results/gpu_training.json
-    python benchmarks/gpu_training.py --steps 2 --groups 2 --name ""    # a small one, records nothing
+    python benchmarks/gpu_training.py --model tiny --steps 2 --groups 2 --name ""    # a small one, records nothing
 
 Each way trains for a few steps from the same weights with the same seeds; the first step, which starts the engine and
 warms the kernels up, does not count. `mismatch` is the mean difference between a sampled token's log-probability and
@@ -19,6 +19,7 @@ from typing import Any
 
 import tyro
 from record import record
+from vllm_speed import SHAPES, built
 
 from sparring.agents.models.device import model_device
 from sparring.runs import RunFolder
@@ -39,25 +40,25 @@ COLUMNS = ("rollout_seconds", "update_seconds", "seconds", "mismatch", "env_turn
 class Study:
     """What to run."""
 
-    model: str = "smollm2"
-    steps: int = 4
+    model: str = "800m"
+    """A shape of `vllm_speed.py`, with random weights, or any model that trainers take."""
+    steps: int = 3
     groups: int = 16
     group_size: int = 16
-    env: str = "sparring/WebShop-v1"
-    max_turns: int = 10
+    env: str = "sparring/NumberSearch-v1"
+    max_turns: int = 8
     micro_batch_tokens: int = 16_384
     cache_gib: float = 8.0
     name: str = "gpu_training"
     """Of the results; empty records nothing."""
 
 
-def measure(study: Study, agent: AgentConfig, run: Path) -> dict[str, Any]:
+def measure(study: Study, model: str, agent: AgentConfig, run: Path) -> dict[str, Any]:
     """Means over the steps behind the first."""
-    wrappers = ("webshop-brief", "webshop-top5", "webshop-price") if "WebShop" in study.env else ()
     config = grpo.Config(
         run=run,
-        model=study.model,
-        env=EnvConfig(study.env, wrappers=wrappers, max_turns=study.max_turns),
+        model=model,
+        env=EnvConfig(study.env, max_turns=study.max_turns),
         agent=replace(agent, max_action_tokens=24, engine_cache_gib=study.cache_gib),
         optim=OptimConfig(lr=1e-6, micro_batch_tokens=study.micro_batch_tokens),
         loop=LoopConfig(steps=study.steps, eval_every=0, checkpoint_every=1000),
@@ -81,10 +82,13 @@ def measure(study: Study, agent: AgentConfig, run: Path) -> dict[str, Any]:
 
 def main(study: Study) -> None:
     found = {}
-    for name, agent in PLAYS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            found[name] = measure(study, agent, Path(folder) / "run")
-        print(name, found[name], flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        model = study.model
+        if model in SHAPES:
+            model = str(built(Path(folder) / model, **SHAPES[model]))
+        for number, (name, agent) in enumerate(PLAYS.items()):
+            found[name] = measure(study, model, agent, Path(folder) / f"run-{number}")
+            print(name, found[name], flush=True)
     if study.name:
         print(
             record(

@@ -20,7 +20,7 @@ ATTENTION = "sparring_ragged"
 
 _POSITIONS_STEP = 128
 _BATCHED_UP_TO = 4  # tokens a row: longer chunks waste more on padding than a call for each row costs
-_BATCHED_MASK = 2**26  # numbers in a mask: on a GPU, where calls cost more than padding, up to so many
+_BATCHED_MASK = 2**26  # numbers in a mask: on a GPU up to so many, as its calls should cost more (not compared yet)
 
 
 @dataclass(slots=True)
@@ -46,9 +46,9 @@ class Layout:
     @property
     def is_batched(self) -> bool:
         longest = max(self.counts)
-        if self.device.type == "cpu":
-            return longest <= _BATCHED_UP_TO
-        return longest <= _BATCHED_UP_TO or self.width * longest * self.length <= _BATCHED_MASK
+        return longest <= _BATCHED_UP_TO or (
+            self.device.type != "cpu" and self.width * longest * self.length <= _BATCHED_MASK
+        )
 
     @property
     def is_dense(self) -> bool:

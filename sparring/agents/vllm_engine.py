@@ -1,6 +1,6 @@
 """vLLM inside this process: started when first needed, fed with token ids, kept at a trainer's weights.
 
-Facts about vLLM 0.32 that this file rests on:
+Facts about vLLM 0.32 (7: 0.25.1) that this file rests on:
 1. Requests bring Python objects (`vllm_masks.Steering`), so the engine must live in this process
    (`VLLM_ENABLE_V1_MULTIPROCESSING=0`), and its logits processors must be those of the V1 model runner.
 2. Starting an engine reseeds the global generators, and on a CPU replaces `torch.set_num_threads` by nothing; its

@@ -60,3 +60,6 @@ class DesktopApplications(Desktop):
 
     def _take(self) -> ProgramSession:
         return ProgramSession(self._size, self._patience_s, confined=self._confined, readable=self._readable)
+
+    def _give_back(self, session: ProgramSession) -> None:
+        session.close()

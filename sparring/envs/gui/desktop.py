@@ -128,6 +128,10 @@ class Desktop(TextEnv):
     def _take(self) -> Session | ProgramSession:
         return take(self._size, self._patience_s)
 
+    def _give_back(self, session: Any) -> None:
+        """Leave a session of `_take`'s."""
+        give_back(session)
+
     def _see(self, look: Look) -> None:
         assert self._session is not None
         self._look = look
@@ -163,11 +167,9 @@ class Desktop(TextEnv):
 
     def close(self) -> None:
         """Leave the display and the application to the next environment."""
-        if isinstance(self._session, Session):
-            give_back(self._session)
-        elif self._session is not None:
-            self._session.close()
-        self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            self._give_back(session)
 
     def snapshot(self) -> Snapshot:
         """The actions so far; `restore` does them again."""

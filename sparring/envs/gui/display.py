@@ -15,8 +15,11 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sparring.envs.gui.geometry import Point, Size, to_pixel
@@ -90,6 +93,20 @@ class Display:
     @property
     def is_alive(self) -> bool:
         return bool(self.close.alive) and self.process.poll() is None
+
+    @contextmanager
+    def watched(self, patience_s: float) -> Iterator[Display]:
+        """This display, which is killed where it is not done with within a time.
+
+        One that hangs holds whoever asks it for ever; killed, it lets go, and its connection raises.
+        """
+        watch = threading.Timer(patience_s, self.process.kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            yield self
+        finally:
+            watch.cancel()
 
     def grab(self) -> Image:
         """A picture of the whole display, without the pointer."""

@@ -95,18 +95,13 @@ class Session:
         Raises:
             EnvFailed: it hangs or has crashed, and is ended along with the application.
         """
-        # A display that hangs holds whoever asks it for ever; killed, it lets go.
-        watch = threading.Timer(self.patience_s, self.display.process.kill)
-        watch.daemon = True
-        watch.start()
         try:
-            yield self.display
+            with self.display.watched(self.patience_s) as display:
+                yield display
         except SparringError:
             raise
         except Exception as error:  # each library that speaks to displays raises kinds of its own
             raise self._failed(f"has lost its display ({error})") from error
-        finally:
-            watch.cancel()
 
     def grab(self) -> Image:
         """A picture of the display.

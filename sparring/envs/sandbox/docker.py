@@ -191,14 +191,13 @@ def host_options(limits: Limits, read_only: Sequence[str] = (), *, owned: bool =
         owned: whether the engine gives the folders that can be written to to the user whom commands run as; otherwise
             process 1 does, which takes a right more.
     """
-    folders = {folder: f"mode={mode:04o}" for folder, mode in FOLDERS.items()}
     size = f"rw,exec,nosuid,nodev,size={limits.disk_bytes}" + (f",uid={USER},gid={USER}" if owned else "")
     return {
         "auto_remove": True,
         "network_mode": "none",
         "ipc_mode": "none",
         "read_only": True,
-        "tmpfs": {folder: f"{size},{mode}" for folder, mode in folders.items()} | ({} if owned else _HIDDEN),
+        "tmpfs": {folder: f"{size},mode={mode:04o}" for folder, mode in FOLDERS.items()} | ({} if owned else _HIDDEN),
         "binds": [f"{path}:{path}:ro" for path in read_only],
         "mem_limit": limits.memory_bytes,
         "memswap_limit": limits.memory_bytes,

@@ -79,16 +79,15 @@ def remove(client: Any, container: str) -> None:
     while True:
         try:
             client.remove_container(container, force=True, v=True)
-        except docker.errors.NotFound:
-            return
         except docker.errors.APIError as error:
-            # 409: it is being removed already. Podman fails on a container that ends of itself at this moment.
-            if error.status_code != 409 and ("state" not in str(error) or time.monotonic() > deadline):
+            if error.status_code in (404, 409):  # it is gone, or being removed already
+                return
+            # Podman fails on a container that ends of itself at this moment.
+            if "state" not in str(error) or time.monotonic() > deadline:
                 raise
-            if error.status_code != 409:
-                time.sleep(0.05)
-                continue
-        return
+            time.sleep(0.05)
+        else:
+            return
 
 
 def remove_by_name(url: str, container: str) -> None:

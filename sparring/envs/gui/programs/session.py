@@ -10,7 +10,6 @@ import os
 import select
 import shutil
 import tempfile
-import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -150,8 +149,8 @@ class ProgramSession:
         Raises:
             EnvFailed: it hangs or has crashed, and is ended along with the programs.
         """
-        with self._blaming(), self._watching(self.patience_s):
-            yield self.display
+        with self._blaming(), self.display.watched(self.patience_s) as display:
+            yield display
 
     def grab(self) -> Image:
         """A picture of the display.
@@ -172,7 +171,7 @@ class ProgramSession:
         Raises:
             EnvFailed: a program hangs or has crashed, and all are ended.
         """
-        with self._blaming(), self._watching(3 * self.patience_s + _REST_S):
+        with self._blaming(), self.display.watched(3 * self.patience_s + _REST_S):
             if not self._windows.answer(self.patience_s):
                 raise TimeoutError
             self._windows.rest(self._quiet_time, _REST_S)
@@ -212,17 +211,6 @@ class ProgramSession:
         return quiet_time(
             id for name, id in self.children.ids.items() if name in at_work and name not in self.children.ended
         )
-
-    @contextmanager
-    def _watching(self, patience_s: float) -> Iterator[None]:
-        # A display that hangs holds whoever asks it for ever; killed, it lets go.
-        watch = threading.Timer(patience_s, self.display.process.kill)
-        watch.daemon = True
-        watch.start()
-        try:
-            yield
-        finally:
-            watch.cancel()
 
     @contextmanager
     def _blaming(self) -> Iterator[None]:
